@@ -1,0 +1,77 @@
+"""What every family promises, and what a likelihood adds to it."""
+
+from abc import ABC, abstractmethod
+from enum import Enum
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.trace import full_precision
+
+Shape = tuple[int, ...]
+
+
+class Support(Enum):
+    """The values of x a likelihood is defined on, and so the preparation it needs."""
+
+    BINARY = "x in {0, 1}, a probability"
+    LEVELS = "x = k/255, a probability over 256 levels"
+    CONTINUOUS = "x in [0, 1], a density"
+    GREY = "x = k/255 read as an expectation, not a likelihood"
+
+    @property
+    def is_discrete(self) -> bool:
+        """Whether log p(x|z) is the log of a probability."""
+        return self in (Support.BINARY, Support.LEVELS)
+
+
+class Family(nn.Module, ABC):
+    """A family of distributions over events of one shape: params -> Distribution."""
+
+    params_per_value: ClassVar[int]
+    """How many parameters each value of the event takes from the network."""
+
+    def __init__(self, event_shape: Shape) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+
+    @property
+    def param_shape(self) -> Shape:
+        """The shape a network must produce: the event's, grown in dimension 0 alone."""
+        first, *rest = self.event_shape
+        return (self.params_per_value * first, *rest)
+
+    @final
+    @full_precision
+    def forward(self, params: Tensor) -> Distribution:
+        """(*batch, *param_shape) -> a distribution with that batch shape, at least in float32."""
+        return self.distribution(params.to(torch.promote_types(params.dtype, torch.float32)))
+
+    @abstractmethod
+    def distribution(self, params: Tensor) -> Distribution:
+        """The distribution these parameters, (*batch, *param_shape), stand for."""
+
+    def split(self, params: Tensor) -> tuple[Tensor, ...]:
+        """The parameters in `params_per_value` pieces of the event's shape."""
+        return params.chunk(self.params_per_value, dim=-len(self.event_shape))
+
+
+class Likelihood(Family):
+    """A family for p(x|z)."""
+
+    support: ClassVar[Support]
+
+    def observe(self, x: Tensor, p_x: Distribution) -> None:
+        """See one training batch: x, (B, *X), and its p(x|z), batch shape (S, B)."""
+        return
+
+    def refit(self) -> None:
+        """Fit, at the end of an epoch, what is fitted in closed form from what was observed."""
+        return
+
+
+def soft_bound(value: Tensor, bound: float) -> Tensor:
+    """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere."""
+    return bound * torch.tanh(value / bound)

@@ -1,0 +1,18 @@
+"""The diagonal Gaussian, q(z|x) of the first VAE."""
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_lab.families.base import Family, soft_bound
+from vae_lab.families.normal import diagonal_normal
+
+
+class DiagonalGaussian(Family):
+    """N(mu, diag(sigma^2)); log sigma is bounded softly within +-7."""
+
+    params_per_value = 2
+
+    def distribution(self, params: Tensor) -> Distribution:
+        mu, raw = self.split(params)
+        sigma = soft_bound(raw, 7.0).exp()
+        return diagonal_normal(mu, sigma, len(self.event_shape))

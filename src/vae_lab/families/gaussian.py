@@ -1,0 +1,117 @@
+"""Gaussian likelihoods: the decoder gives the mean, one sigma is shared by all values.
+
+Rybkin, Daniilidis and Levine, Simple and Effective VAE Training with Calibrated Decoders, 2021
+(https://arxiv.org/abs/2006.13202). A sigma per pixel is known to hurt; sigma = 1 on [0, 1] data
+drowns the likelihood in the KL.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.errors import InputError
+from vae_lab.families.base import Likelihood, Shape, Support
+from vae_lab.families.normal import diagonal_normal
+
+_FLOOR = 1e-3  # about the standard deviation of 8-bit rounding: no density needs to be sharper
+
+
+class Sigma(nn.Module, ABC):
+    """The standard deviation shared by all values of x, in units of x (data lie in [0, 1])."""
+
+    def __init__(self, init: float) -> None:
+        """Raises InputError unless `init` is above the floor of 0.001."""
+        super().__init__()
+        if init <= _FLOOR:
+            raise InputError(f"model.likelihood.sigma.init must be above {_FLOOR}, not {init}.")
+        self.init = float(init)
+
+    @abstractmethod
+    def forward(self) -> Tensor:
+        """sigma, a positive scalar."""
+
+    def observe(self, residual: Tensor) -> None:
+        """See the residuals x - mean of a training batch, of any shape."""
+        return
+
+    def refit(self) -> None:
+        """Refit sigma from the residuals seen since the last time."""
+        return
+
+
+class FixedSigma(Sigma):
+    """sigma = init, always."""
+
+    sigma: Tensor
+
+    def __init__(self, init: float) -> None:
+        super().__init__(init)
+        self.register_buffer("sigma", torch.tensor(self.init))
+
+    def forward(self) -> Tensor:
+        return self.sigma
+
+
+class LearnedSigma(Sigma):
+    """One sigma learned by gradient, over a soft floor."""
+
+    def __init__(self, init: float) -> None:
+        super().__init__(init)
+        self.log_sigma = nn.Parameter(torch.tensor(self.init - _FLOOR).log())
+
+    def forward(self) -> Tensor:
+        return _FLOOR + self.log_sigma.exp()
+
+
+class OptimalSigma(Sigma):
+    """The sigma of maximum likelihood, refit in closed form each epoch: the residuals' RMS."""
+
+    sigma: Tensor
+    square_sum: Tensor
+    count: Tensor
+
+    def __init__(self, init: float) -> None:
+        super().__init__(init)
+        self.register_buffer("sigma", torch.tensor(self.init))
+        self.register_buffer("square_sum", torch.tensor(0.0))
+        self.register_buffer("count", torch.tensor(0.0))
+
+    def forward(self) -> Tensor:
+        return self.sigma
+
+    @torch.no_grad()
+    def observe(self, residual: Tensor) -> None:
+        self.square_sum += residual.square().sum()
+        self.count += residual.numel()
+
+    @torch.no_grad()
+    def refit(self) -> None:
+        seen = torch.stack([self.square_sum, self.count])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(seen)
+        self.sigma.copy_((seen[0] / seen[1] + _FLOOR**2).sqrt())
+        self.square_sum.zero_()
+        self.count.zero_()
+
+
+class Gaussian(Likelihood):
+    """p(x|z) = N(x; mean(z), sigma^2 I), a density; the mean lies in (0, 1), as the data do."""
+
+    params_per_value = 1
+    support = Support.CONTINUOUS
+
+    def __init__(self, event_shape: Shape, sigma: Sigma) -> None:
+        super().__init__(event_shape)
+        self.sigma = sigma
+
+    def distribution(self, params: Tensor) -> Distribution:
+        mean = params.sigmoid()
+        return diagonal_normal(mean, self.sigma().expand_as(mean), len(self.event_shape))
+
+    def observe(self, x: Tensor, p_x: Distribution) -> None:
+        self.sigma.observe(x - p_x.mean)
+
+    def refit(self) -> None:
+        self.sigma.refit()

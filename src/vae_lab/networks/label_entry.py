@@ -1,0 +1,91 @@
+"""Label entries: wrappers that decide how, and whether, a class label reaches a network."""
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from vae_lab.errors import InputError
+from vae_lab.networks.base import Network, Shape
+
+NetworkPartial = partial[Network]
+"""A network that lacks only its shapes: (in_shape, out_shape) -> Network."""
+
+
+class LabelEntry(nn.Module, ABC):
+    """A network, and the label's way into it: (value, y) -> the network's output."""
+
+    reads_labels: ClassVar[bool]
+
+    @abstractmethod
+    def __init__(
+        self, network: NetworkPartial, in_shape: Shape, out_shape: Shape, num_classes: int | None
+    ) -> None:
+        """Build `network` to map `in_shape` to `out_shape`, with room for the label."""
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, value: Tensor, y: Tensor | None) -> Tensor:
+        """(*batch, B, *in_shape) and (B,) -> (*batch, B, *out_shape)."""
+
+
+class NoLabel(LabelEntry):
+    """The label does not reach the network."""
+
+    reads_labels = False
+
+    def __init__(
+        self, network: NetworkPartial, in_shape: Shape, out_shape: Shape, num_classes: int | None
+    ) -> None:
+        super().__init__(network, in_shape, out_shape, num_classes)
+        self.network = network(in_shape, out_shape)
+
+    def forward(self, value: Tensor, y: Tensor | None) -> Tensor:
+        out: Tensor = self.network(value)
+        return out
+
+
+class Concat(LabelEntry):
+    """The one-hot label is concatenated: as constant planes to an image, as features to a vector.
+
+    Sohn, Lee and Yan, Learning Structured Output Representation using Deep Conditional Generative
+    Models, 2015.
+    """
+
+    reads_labels = True
+
+    def __init__(
+        self, network: NetworkPartial, in_shape: Shape, out_shape: Shape, num_classes: int | None
+    ) -> None:
+        """Raises InputError where the data have no classes."""
+        super().__init__(network, in_shape, out_shape, num_classes)
+        if num_classes is None:
+            raise InputError(
+                "this model reads labels, but the data have none: choose data with labels, or "
+                "model/encoder_label=none model/decoder_label=none."
+            )
+        self.num_classes, self.in_shape = num_classes, tuple(in_shape)
+        self.as_planes = network.func.reads_images
+        if self.as_planes:
+            channels, *size = in_shape
+            self.network = network((channels + num_classes, *size), out_shape)
+        else:
+            self.network = network((torch.Size(in_shape).numel() + num_classes,), out_shape)
+
+    def forward(self, value: Tensor, y: Tensor | None) -> Tensor:
+        """Raises InputError without labels."""
+        if y is None:
+            raise InputError("this model reads labels: give it y.")
+        label = one_hot(y, self.num_classes).to(value.dtype)  # (B, num_classes)
+        batch_shape = value.shape[: value.dim() - len(self.in_shape)]
+        if self.as_planes:
+            planes = label[..., None, None].expand(*batch_shape, -1, *self.in_shape[1:])
+            joined = torch.cat([value, planes], dim=-3)
+        else:
+            features = label.expand(*batch_shape, -1)
+            joined = torch.cat([value.reshape(*batch_shape, -1), features], dim=-1)
+        out: Tensor = self.network(joined)
+        return out

@@ -1,0 +1,34 @@
+"""The evidence lower bound.
+
+Kingma and Welling, Auto-Encoding Variational Bayes, 2014 (https://arxiv.org/abs/1312.6114);
+with beta: Higgins et al., beta-VAE, 2017.
+"""
+
+from torch import Tensor
+
+from vae_lab.objectives.base import Objective
+from vae_lab.objectives.schedules import Schedule
+from vae_lab.trace import Trace
+
+
+def elbo(trace: Trace, beta: float | Tensor = 1.0) -> Tensor:
+    """E_q[log p(x|z)] - beta KL(q(z|x) || p(z)), in nats, (B,); a bound on log p(x) at beta = 1."""
+    return (trace.log_px - beta * trace.kl.sum(0)).mean(0)
+
+
+class ELBO(Objective):
+    """The ELBO, its KL weighted by a schedule of beta."""
+
+    def __init__(self, beta: Schedule) -> None:
+        super().__init__()
+        self.beta = beta
+
+    @property
+    def warmup_epochs(self) -> float:
+        return self.beta.warmup_epochs
+
+    def describe(self) -> str:
+        return self.beta.describe()
+
+    def forward(self, trace: Trace, epoch: Tensor) -> Tensor:
+        return elbo(trace, self.beta(epoch))

@@ -1,0 +1,82 @@
+"""How the weight of the KL moves during training. Time is in epochs, as a scalar tensor."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vae_lab.errors import InputError
+
+
+class Schedule(nn.Module, ABC):
+    """beta as a function of time: scalar tensor of epochs -> scalar tensor, no unit."""
+
+    warmup_epochs: float = 0.0
+
+    @abstractmethod
+    def describe(self) -> str:
+        """What beta does, in a few words; empty for the plain ELBO."""
+
+    @abstractmethod
+    def forward(self, epoch: Tensor) -> Tensor:
+        """beta at this time."""
+
+
+class Constant(Schedule):
+    """beta = value, always."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        """Raises InputError if `value` is negative."""
+        super().__init__()
+        if value < 0:
+            raise InputError(f"objective.beta.value must be 0 or more, not {value}.")
+        self.value = float(value)
+
+    def describe(self) -> str:
+        return "" if self.value == 1 else f"beta {self.value:g}"
+
+    def forward(self, epoch: Tensor) -> Tensor:
+        return torch.full_like(epoch, self.value)
+
+
+class LinearWarmup(Schedule):
+    """From `start` to 1 over the first `epochs`, then 1.
+
+    Bowman et al., Generating Sentences from a Continuous Space, 2016.
+    """
+
+    def __init__(self, epochs: float, start: float = 0.0) -> None:
+        """Raises InputError if `epochs` is not positive."""
+        super().__init__()
+        if epochs <= 0:
+            raise InputError(f"objective.beta.epochs must be above 0, not {epochs}.")
+        self.warmup_epochs, self.start = float(epochs), float(start)
+
+    def describe(self) -> str:
+        return f"beta from {self.start:g} to 1 over {self.warmup_epochs:g} epochs"
+
+    def forward(self, epoch: Tensor) -> Tensor:
+        return self.start + (1 - self.start) * (epoch / self.warmup_epochs).clamp(max=1)
+
+
+class Cyclical(Schedule):
+    """Each period, from 0 to 1 over its first `ramp` share, then 1 for the rest of it.
+
+    Fu et al., Cyclical Annealing Schedule, 2019. The first period counts as warm-up.
+    """
+
+    def __init__(self, period: float, ramp: float = 0.5) -> None:
+        """Raises InputError unless `period` (in epochs) is positive and `ramp` within (0, 1]."""
+        super().__init__()
+        if period <= 0 or not 0 < ramp <= 1:
+            raise InputError(
+                f"objective.beta needs period > 0 and 0 < ramp <= 1, not {period} and {ramp}."
+            )
+        self.warmup_epochs, self.ramp = float(period), float(ramp)
+
+    def describe(self) -> str:
+        return f"beta cycling from 0 to 1 every {self.warmup_epochs:g} epochs"
+
+    def forward(self, epoch: Tensor) -> Tensor:
+        phase = (epoch / self.warmup_epochs) % 1
+        return (phase / self.ramp).clamp(max=1)

@@ -1,0 +1,108 @@
+"""What one pass through a latent-variable model says: values, with the distributions they came from.
+
+Dimensions, here and throughout the package:
+
+    S draws per datum, B data, L latent layers, *X and *Z event shapes.
+
+Every log-density is in nats per datum: summed over event dimensions, never averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, wraps
+from typing import ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, kl_divergence
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def full_precision(function: Callable[P, R]) -> Callable[P, R]:
+    """Run `function` with autocast off: sums of thousands of bf16 terms are wrong by whole nats.
+
+    Draws and log-densities carry it; networks do not.
+    """
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Data as a model sees them."""
+
+    x: Tensor  # (B, *X) in [0, 1]
+    y: Tensor | None  # (B,) class labels, where the data have them
+    index: Tensor  # (B,) which data these are
+
+
+@dataclass(frozen=True)
+class Latent:
+    """One draw z ~ q(z|x), the posterior it came from, the prior it answers to."""
+
+    z: Tensor  # (S, B, *Z)
+    q: Distribution  # q(z|x), batch shape (B,), or (S, B) below the top of a ladder
+    p: Distribution  # p(z), batch shape (), (B,) or (S, B)
+
+    @cached_property
+    @full_precision
+    def log_ratio(self) -> Tensor:
+        """log q(z|x) - log p(z), (S, B)."""
+        return self.q.log_prob(self.z) - self.p.log_prob(self.z)
+
+    @cached_property
+    @full_precision
+    def kl(self) -> Tensor:
+        """KL(q || p), (S, B): in closed form where torch knows one, else its one-draw estimate."""
+        try:
+            return kl_divergence(self.q, self.p).expand(self.z.shape[:2])
+        except NotImplementedError:
+            return self.log_ratio
+
+    @property
+    def has_closed_form_kl(self) -> bool:
+        """Whether `kl` is exact rather than a Monte Carlo estimate."""
+        try:
+            kl_divergence(self.q, self.p)
+        except NotImplementedError:
+            return False
+        return True
+
+
+Draw = Callable[[Distribution, Distribution], Latent]
+"""How a latent is drawn: (q, p) -> Latent. Supplied by an estimator, or by an evaluation."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Everything one pass says about a batch. Objectives, metrics and evaluations read only this."""
+
+    x: Tensor  # (B, *X)
+    y: Tensor | None  # (B,)
+    p_x: Distribution  # p(x|z), batch shape (S, B)
+    latents: tuple[Latent, ...]  # top to bottom; a plain VAE has one
+
+    @cached_property
+    @full_precision
+    def log_px(self) -> Tensor:
+        """log p(x|z), (S, B)."""
+        return self.p_x.log_prob(self.x)
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """KL(q || p), one row per latent layer, (L, S, B)."""
+        return torch.stack([latent.kl for latent in self.latents])
+
+    @cached_property
+    def log_w(self) -> Tensor:
+        """Log importance weight log p(x, z) - log q(z|x), (S, B)."""
+        return self.log_px - torch.stack([latent.log_ratio for latent in self.latents]).sum(0)
