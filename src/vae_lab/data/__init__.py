@@ -1,0 +1,25 @@
+"""Data: sources of images, their preparation, and the one LightningDataModule that serves them."""
+
+from vae_lab.data.cifar10 import CIFAR10
+from vae_lab.data.datamodule import ImageDataModule
+from vae_lab.data.digits import Digits
+from vae_lab.data.folder import Folder
+from vae_lab.data.images import ImageFiles, Images, ImageSet
+from vae_lab.data.mnist import MNIST
+from vae_lab.data.preparation import Preparation
+from vae_lab.data.source import Source
+from vae_lab.data.tensors import Tensors
+
+__all__ = [
+    "CIFAR10",
+    "MNIST",
+    "Digits",
+    "Folder",
+    "ImageDataModule",
+    "ImageFiles",
+    "ImageSet",
+    "Images",
+    "Preparation",
+    "Source",
+    "Tensors",
+]

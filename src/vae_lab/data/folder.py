@@ -1,0 +1,37 @@
+"""A user's own images, from a folder of image files."""
+
+from pathlib import Path
+
+import torch
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import CenterCrop, Compose, Grayscale, PILToTensor, Resize
+
+from vae_lab.data.images import ImageFiles
+from vae_lab.data.source import Source
+from vae_lab.errors import InputError
+
+
+class Folder(Source):
+    """torchvision's ImageFolder, one subfolder a class, resized and cropped to `size` x `size`."""
+
+    name = "folder"
+
+    def __init__(self, path: str, size: int, channels: int = 3) -> None:
+        """`channels` is 3 for colour or 1 for grey. Raises InputError otherwise."""
+        if size < 1 or channels not in (1, 3):
+            raise InputError(f"data needs size >= 1 and channels 1 or 3, not {size}, {channels}.")
+        self.path, self.size, self.channels = Path(path), size, channels
+
+    def read(self) -> tuple[ImageFiles, None]:
+        steps = [Resize(self.size), CenterCrop(self.size), PILToTensor()]
+        grey = [Grayscale()] if self.channels == 1 else []
+        try:
+            dataset = ImageFolder(str(self.path), transform=Compose([*grey, *steps]))
+        except FileNotFoundError as error:
+            raise InputError(
+                f"{self.path} holds no folder of images per class: set data.path to a folder such "
+                "as photos/ with photos/cat/1.png in it."
+            ) from error
+        shape = (self.channels, self.size, self.size)
+        index = torch.arange(len(dataset))
+        return ImageFiles(dataset, index, shape, torch.tensor(dataset.targets)), None

@@ -1,0 +1,56 @@
+"""Batches of one split, in an order that depends on (seed, epoch, rank) alone."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from vae_lab.data.images import Images, ImageSet
+
+
+class Picked(NamedTuple):
+    """What a loader yields: which images, before they are gathered and prepared."""
+
+    split: str
+    number: int  # of the batch within the epoch
+    index: Tensor  # (B,)
+    fetched: tuple[Tensor, Tensor | None] | None  # pixels and labels, where the set is streamed
+
+
+class Loader:
+    """Yields index batches for a set in memory; fetches the images themselves for one that is not."""
+
+    def __init__(
+        self,
+        split: str,
+        images: ImageSet,
+        order: Callable[[], Tensor],
+        batch_size: int,
+        num_workers: int,
+    ) -> None:
+        """`order` gives this epoch's indices, (N of this process,)."""
+        self.split, self.images, self.order = split, images, order
+        self.batch_size, self.num_workers = batch_size, num_workers
+
+    def __len__(self) -> int:
+        return -(-len(self.order()) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Picked]:
+        batches = self.order().split(self.batch_size)
+        if isinstance(self.images, Images):
+            for number, index in enumerate(batches):
+                yield Picked(self.split, number, index, None)
+            return
+        stream = DataLoader(
+            self.images,
+            batch_sampler=[index.tolist() for index in batches],
+            num_workers=self.num_workers,
+            collate_fn=_as_fetched,
+        )
+        for number, (index, fetched) in enumerate(zip(batches, stream, strict=True)):
+            yield Picked(self.split, number, index, fetched)
+
+
+def _as_fetched(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
+    return batch

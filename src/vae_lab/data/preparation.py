@@ -1,0 +1,77 @@
+"""From stored pixels to the x a likelihood is defined on."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vae_lab.errors import InputError
+from vae_lab.families import Support
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to pixels before a model sees them; stored with the model."""
+
+    binarize: bool  # x ~ Bernoulli(pixel)
+    dequantize: bool  # x = (k + u) / 256, u ~ U[0, 1)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether two calls give two results."""
+        return self.binarize or self.dequantize
+
+    def __call__(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Pixels, uint8 k or float in [0, 1], to x in [0, 1], float, of the same shape."""
+        if self.dequantize:
+            noise = torch.rand(pixels.shape, generator=generator, device=pixels.device)
+            return (pixels + noise) / 256
+        x = pixels / 255 if pixels.dtype == torch.uint8 else pixels
+        if self.binarize:
+            noise = torch.rand(pixels.shape, generator=generator, device=pixels.device)
+            return (noise < x).to(x.dtype)
+        return x
+
+
+def preparation_for(
+    support: Support, is_8bit: bool, binarize: bool | str, dequantize: bool | str
+) -> Preparation:
+    """The preparation a likelihood of this support needs; "auto" asks for it, a bool is checked.
+
+    Raises InputError for a forced preparation that does not fit, with the reason.
+    """
+    wanted = Preparation(
+        binarize=support is Support.BINARY,
+        dequantize=support is Support.CONTINUOUS and is_8bit,
+    )
+    forced = Preparation(
+        binarize=_choice("data.binarize", binarize, wanted.binarize),
+        dequantize=_choice("data.dequantize", dequantize, wanted.dequantize),
+    )
+    need = f"this likelihood is defined on {support.value}"
+    if support is Support.LEVELS and not is_8bit:
+        raise InputError(
+            f"{need}, but the data are floats: store them as uint8, or choose a density such as "
+            "model/likelihood=gaussian."
+        )
+    if support is Support.BINARY and not forced.binarize:
+        raise InputError(
+            f"{need}, and data.binarize=false leaves grey pixels: drop it, or say "
+            "model/likelihood=bernoulli_grey for cross-entropy on them."
+        )
+    if forced.binarize and not wanted.binarize:
+        raise InputError(
+            f"{need}, not on bits: drop data.binarize=true, or choose model/likelihood=bernoulli."
+        )
+    if forced.dequantize and not wanted.dequantize:
+        why = f"{need}, which noise would leave" if is_8bit else "float data have no levels to fill"
+        raise InputError(f"{why}: drop data.dequantize=true.")
+    return forced
+
+
+def _choice(key: str, value: bool | str, auto: bool) -> bool:
+    if value == "auto":
+        return auto
+    if not isinstance(value, bool):
+        raise InputError(f"{key} must be auto, true or false, not {value}.")
+    return value

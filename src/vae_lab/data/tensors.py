@@ -1,0 +1,98 @@
+"""A user's own images, from one file of arrays."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_lab.data.images import Images
+from vae_lab.data.source import Source
+from vae_lab.errors import InputError
+
+
+class Tensors(Source):
+    """A .npz or .pt file (a dict) with `images` and, optionally, integer `labels`.
+
+    Images are (N, H, W), (N, C, H, W) or vectors (N, D): uint8 0..255, bool, or floats in [0, 1].
+    Neither kind of file may run code as it loads.
+    """
+
+    name = "tensors"
+
+    def __init__(self, path: str) -> None:
+        self.path = Path(path)
+
+    def read(self) -> tuple[Images, None]:
+        content = self._load()
+        if "images" not in content:
+            raise InputError(
+                f"{self.path} holds {', '.join(sorted(content)) or 'nothing'}: it needs an array "
+                "'images', and may have 'labels'."
+            )
+        pixels = self._pixels(torch.as_tensor(content["images"]))
+        labels = content.get("labels")
+        if labels is None:
+            return Images(pixels, None), None
+        labels = torch.as_tensor(labels)
+        if labels.shape != (len(pixels),) or labels.is_floating_point():
+            raise InputError(
+                f"'labels' in {self.path} must be {len(pixels)} whole numbers, one an image, not "
+                f"{labels.dtype} of shape {tuple(labels.shape)}."
+            )
+        return Images(pixels, labels.to(torch.int64)), None
+
+    def _load(self) -> dict[str, Any]:
+        if not self.path.is_file():
+            raise InputError(f"no file at {self.path}: set data.path to a .npz or .pt file.")
+        try:
+            if self.path.suffix == ".npz":
+                with np.load(self.path, allow_pickle=False) as file:
+                    return dict(file)
+            if self.path.suffix == ".pt":
+                content = torch.load(self.path, weights_only=True)
+                return content if isinstance(content, dict) else {}
+        except (
+            ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError,
+        ) as error:  # fmt: skip
+            raise InputError(
+                f"{self.path} is cut short, damaged, or holds more than plain arrays: write it "
+                "again with numpy.savez or torch.save of a dict of tensors."
+            ) from error
+        raise InputError(f"{self.path} is neither .npz nor .pt: set data.path to one of those.")
+
+    def _pixels(self, pixels: Tensor) -> Tensor:
+        if pixels.dim() not in (2, 3, 4) or not pixels.numel():
+            raise InputError(
+                f"'images' in {self.path} must be (N, H, W), (N, C, H, W) or (N, D), not "
+                f"{tuple(pixels.shape)}."
+            )
+        if pixels.dim() == 4 and pixels.shape[-1] in (1, 3) and pixels.shape[1] not in (1, 3):
+            raise InputError(
+                f"'images' in {self.path} have their channels last, {tuple(pixels.shape)}: "
+                "transpose them to (N, C, H, W)."
+            )
+        if pixels.dim() == 3:
+            pixels = pixels.unsqueeze(1)
+        if pixels.dtype == torch.bool:
+            return pixels.to(torch.uint8) * 255
+        if pixels.dtype == torch.uint8:
+            if pixels.max() == 1:
+                raise InputError(
+                    f"'images' in {self.path} are uint8 of 0 and 1 alone, which would be all but "
+                    "black: store them as bool, or multiply them by 255."
+                )
+            return pixels
+        if not pixels.is_floating_point():
+            raise InputError(
+                f"'images' in {self.path} are {pixels.dtype}: store uint8, bool or float."
+            )
+        low, high = pixels.min(), pixels.max()
+        if not (low >= 0 and high <= 1):  # also refuses NaN
+            raise InputError(
+                f"'images' in {self.path} are floats in {low:.3g}..{high:.3g}: scale them to 0..1."
+            )
+        return pixels.to(torch.float32)

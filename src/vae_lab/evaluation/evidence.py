@@ -1,0 +1,79 @@
+"""How well a model explains data: the ELBO's terms and the importance-weighted evidence."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vae_lab.estimators import sampled
+from vae_lab.models import LatentVariableModel
+from vae_lab.objectives import elbo
+from vae_lab.seeding import derive_seed
+from vae_lab.trace import Batch
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Per datum, in nats, each (N,) in float64; figures of different data are independent."""
+
+    elbo: Tensor  # one-draw estimates, averaged over the K draws
+    rate: Tensor  # KL(q(z|x) || p(z))
+    distortion: Tensor  # -E_q log p(x|z)
+    log_px: Tensor  # importance-weighted bound on log p(x), K draws
+    posterior_mean: Tensor  # (N, units), E[z|x]
+
+
+@torch.no_grad()
+def evidence(
+    model: LatentVariableModel, batches: Iterable[Batch], k: int, memory_mib: float, seed: int
+) -> Iterator[Evidence]:
+    """The evidence of each batch, with `k` draws of z per datum taken in chunks.
+
+    A chunk takes as many draws as `memory_mib` MiB of activations allow, at least one. The
+    importance-weighted bound (Burda et al. 2016) rises towards log p(x) with `k`, and is the ELBO's
+    estimate at k = 1.
+    """
+    per_draw = activation_bytes(model)
+    for number, batch in enumerate(batches):
+        torch.manual_seed(derive_seed(seed, "evidence", number))
+        chunk = max(1, min(k, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
+        log_w, bound, rate, distortion = [], [], [], []
+        for start in range(0, k, chunk):
+            draws = min(chunk, k - start)
+            trace = model(batch, sampled(draws))
+            log_w.append(trace.log_w.double())
+            bound.append(elbo(trace).double() * draws)
+            rate.append(trace.kl.sum(0).mean(0).double() * draws)
+            distortion.append(-trace.log_px.mean(0).double() * draws)
+        log_px = torch.cat(log_w).logsumexp(0) - math.log(k)
+        means = torch.cat([latent.q.mean.flatten(1) for latent in trace.latents], 1)
+        yield Evidence(
+            *(torch.stack(sums).sum(0).cpu() / k for sums in (bound, rate, distortion)),
+            log_px.cpu(),
+            means.double().cpu(),
+        )
+
+
+@torch.no_grad()
+def activation_bytes(model: LatentVariableModel) -> int:
+    """Bytes that one draw of one datum takes, from the outputs of every layer in one small pass."""
+    device = next(model.parameters()).device
+    y = None if model.num_classes is None else torch.zeros(1, dtype=torch.long, device=device)
+    batch = Batch(torch.zeros(1, *model.x_shape, device=device), y, torch.zeros(1))
+    total = 0
+
+    def count(module: nn.Module, inputs: object, output: object) -> None:
+        nonlocal total
+        if isinstance(output, Tensor):
+            total += output.numel() * output.element_size()
+
+    hooks = [module.register_forward_hook(count) for module in model.modules()]
+    try:
+        with torch.random.fork_rng():
+            _ = model(batch, sampled(1)).log_w
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return max(total, 1)

@@ -1,0 +1,160 @@
+"""Figures of a model, drawn with matplotlib from decoder means (and draws, where they differ).
+
+Every function returns a Figure; `draw_all` decides which ones a model calls for.
+"""
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from vae_lab.models import LatentVariableModel
+from vae_lab.seeding import derive_seed
+from vae_lab.trace import Batch
+
+
+@torch.no_grad()
+def draw_all(
+    model: LatentVariableModel, batch: Batch, name: str = "test", seed: int = 0
+) -> dict[str, Figure]:
+    """Every figure that fits `model`; `batch` holds the images of split `name` to show.
+
+    Images need x_shape (C, H, W); for vectors only the latent figure is drawn.
+    """
+    was_training = model.training
+    model.eval()
+    torch.manual_seed(derive_seed(seed, "figures"))
+    figures: dict[str, Figure] = {}
+    if len(model.x_shape) == 3:
+        figures["reconstructions"] = reconstructions(model, batch, name)
+        figures["samples"] = samples(model, 64)
+        if len(batch.x) > 1:
+            figures["interpolation"] = interpolation(model, batch, name)
+        if model.reads_labels:
+            figures["classes"] = classes(model, 10)
+            if model.p_z(_every_class(model)).batch_shape:
+                figures["class_path"] = class_path(model, 10)
+    if model.z_shape == (2,):
+        figures["latent_means"] = latent_means(model, batch, name)
+        if len(model.x_shape) == 3 and not model.reads_labels:
+            figures["manifold"] = manifold(model, 20)
+    model.train(was_training)
+    return figures
+
+
+def reconstructions(model: LatentVariableModel, batch: Batch, name: str, n: int = 10) -> Figure:
+    """Inputs over the decoder's mean at their posterior means."""
+    shown = _slice(batch, 0, n)
+    x = torch.stack([shown.x, model.reconstruct(shown).mean])
+    return image_grid(x, f"{name} images (top), reconstructions (bottom)")
+
+
+def samples(model: LatentVariableModel, n: int) -> Figure:
+    """Draws from the prior, decoded: means, beside draws of x where the two differ."""
+    y = None
+    if model.reads_labels:
+        assert model.num_classes is not None
+        y = torch.arange(n, device=_device(model)) % model.num_classes
+    p_x = model.sample(n, y)
+    side = int(n**0.5)
+    mean = p_x.mean.reshape(side, side, *model.x_shape)
+    drawn = p_x.sample().reshape(side, side, *model.x_shape)
+    gap = torch.ones(side, 1, *model.x_shape, device=mean.device)
+    both = torch.cat([mean, gap, drawn.clamp(0, 1)], 1)
+    return image_grid(both, "prior samples: decoder means (left), draws of x (right)")
+
+
+def interpolation(model: LatentVariableModel, batch: Batch, name: str, n: int = 10) -> Figure:
+    """Straight lines between the posterior means of pairs of images; the ends are the inputs."""
+    pairs = min(4, len(batch.x) // 2)
+    rows = []
+    for pair in range(pairs):
+        rows.append(interpolate(model, _slice(batch, 2 * pair, 2 * pair + 2), n))
+    return image_grid(torch.stack(rows), f"interpolation between two {name} images (at the ends)")
+
+
+def interpolate(model: LatentVariableModel, ends: Batch, n: int) -> Tensor:
+    """Two data, B = 2, and `n` decoder means on the line between their posterior means.
+
+    (n + 2, *X), the two data first and last. A label that is read is the first one's for the first
+    half of the way.
+    """
+    a, b = model.q_z(ends.x, ends.y).mean
+    t = torch.linspace(0, 1, n, device=a.device)
+    z = torch.lerp(a, b, t.reshape(-1, *[1] * a.dim()))
+    y = None if ends.y is None else ends.y[(t >= 0.5).long()]
+    return torch.cat([ends.x[:1], model.p_x(z, y).mean, ends.x[1:]])
+
+
+def classes(model: LatentVariableModel, columns: int) -> Figure:
+    """One class a row, the same noise down a column: only the label differs between rows."""
+    assert model.num_classes is not None
+    rows = []
+    noise_seed = int(torch.randint(2**31, ()))
+    for y in range(model.num_classes):
+        torch.manual_seed(noise_seed)
+        labels = torch.full((columns,), y, device=_device(model))
+        rows.append(model.sample(columns, labels).mean)
+    return image_grid(torch.stack(rows), "one class a row, the same z down a column (means)")
+
+
+def class_path(model: LatentVariableModel, columns: int) -> Figure:
+    """From the prior mean of each class (left) to that of the next (right)."""
+    mu = model.p_z(_every_class(model)).mean
+    following = mu.roll(-1, 0)
+    t = torch.linspace(0, 1, columns, device=mu.device).reshape(-1, *[1] * mu.dim())
+    z = torch.lerp(mu, following, t)  # (columns, classes, *Z)
+    x = model.p_x(z, _every_class(model)).mean.transpose(0, 1)
+    return image_grid(x, "from the prior mean of one class to the next one's")
+
+
+def manifold(model: LatentVariableModel, side: int) -> Figure:
+    """Decoder means over a grid of the 2-d latent plane, at quantiles of a standard normal."""
+    q = torch.linspace(0.02, 0.98, side, device=_device(model))
+    at = torch.distributions.Normal(0.0, 1.0).icdf(q)
+    z = torch.stack(torch.meshgrid(at, -at, indexing="xy"), -1)  # rows go down, z_2 goes up
+    x = model.p_x(z.reshape(-1, 2), None).mean
+    return image_grid(x.reshape(side, side, *model.x_shape), "decoder means over the latent plane")
+
+
+def latent_means(model: LatentVariableModel, batch: Batch, name: str) -> Figure:
+    """Posterior means in a 2-d latent space, coloured by label where there are labels."""
+    mean = model.q_z(batch.x, batch.y).mean.cpu()
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes = figure.add_subplot()
+    colour = "tab:blue" if batch.y is None else batch.y.cpu()
+    points = axes.scatter(mean[:, 0], mean[:, 1], c=colour, s=8, cmap="tab10", alpha=0.8)
+    if batch.y is not None:
+        axes.legend(*points.legend_elements(num=None), title="y", loc="best", fontsize=8)
+    axes.set(xlabel="$z_1$", ylabel="$z_2$", title=f"posterior means of {name} images")
+    axes.set_aspect("equal", adjustable="datalim")
+    return figure
+
+
+def image_grid(x: Tensor, title: str) -> Figure:
+    """Images (rows, columns, C, H, W) in [0, 1], side by side with a thin white gap."""
+    rows, columns, channels, height, width = x.shape
+    canvas = torch.ones(rows, columns, channels, height + 1, width + 1)
+    canvas[..., :height, :width] = x.detach().float().cpu().clamp(0, 1)
+    picture = canvas.permute(0, 3, 1, 4, 2).reshape(rows * (height + 1), columns * (width + 1), -1)
+    size = 0.55 if max(rows, columns) <= 12 else 0.36
+    figure = Figure(figsize=(max(size * columns, 4.2), size * rows + 0.45), layout="constrained")
+    axes = figure.add_subplot()
+    colours = {"cmap": "gray", "vmin": 0, "vmax": 1} if channels == 1 else {}
+    axes.imshow(picture.squeeze(-1) if channels == 1 else picture[..., :3], **colours)
+    axes.set_axis_off()
+    axes.set_title(title, fontsize=9)
+    return figure
+
+
+def _slice(batch: Batch, start: int, stop: int) -> Batch:
+    y = None if batch.y is None else batch.y[start:stop]
+    return Batch(batch.x[start:stop], y, batch.index[start:stop])
+
+
+def _every_class(model: LatentVariableModel) -> Tensor:
+    assert model.num_classes is not None
+    return torch.arange(model.num_classes, device=_device(model))
+
+
+def _device(model: LatentVariableModel) -> torch.device:
+    return next(model.parameters()).device

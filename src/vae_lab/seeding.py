@@ -1,0 +1,16 @@
+"""Stateless randomness: every stream is a function of what it is for, so nothing needs saving."""
+
+import hashlib
+
+import torch
+
+
+def derive_seed(*parts: int | str) -> int:
+    """A seed that is a hash of `parts`, such as (seed, "noise", epoch, batch, rank)."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+def seeded_generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
+    """A fresh generator on `device`, seeded with `derive_seed(*parts)`."""
+    return torch.Generator(device).manual_seed(derive_seed(*parts))
