@@ -1,0 +1,60 @@
+"""Figures while training: to the logger, and as PNG in the run folder."""
+
+from pathlib import Path
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from vae_lab.data import ImageDataModule
+from vae_lab.evaluation.figures import draw_all
+from vae_lab.loggers import log_image
+from vae_lab.training import Training
+
+
+class Figures(Callback):
+    """Draws held-out images, samples and latents every `every_n_epochs`, and of the test set at the end.
+
+    Without a validation split the training images stand in until the test.
+    """
+
+    def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
+        """`num_images` bounds the images whose latents are drawn."""
+        self.folder, self.every, self.num_images = Path(folder), every_n_epochs, num_images
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every > 0 and (trainer.current_epoch + 1) % self.every == 0:
+            has_val = len(_data(trainer).splits["val"]) > 0
+            self._draw(trainer, pl_module, "val" if has_val else "train")
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw(trainer, pl_module, "test")
+
+    def _draw(self, trainer: Trainer, module: LightningModule, split: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        assert isinstance(module, Training)
+        batches = _data(trainer).batches(split, self.num_images, module.device, self.num_images)
+        batch = next(iter(batches), None)
+        if batch is None:
+            return
+        with torch.random.fork_rng():
+            figures = draw_all(module.model, batch, split)
+        for name, path in save_figures(figures, self.folder).items():
+            for logger in trainer.loggers:
+                log_image(logger, f"media/{name}", path, trainer.global_step)
+
+
+def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
+    """Write each figure as `folder`/name.png; the paths, by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / f"{name}.png" for name in figures}
+    for name, figure in figures.items():
+        FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120)
+    return paths
+
+
+def _data(trainer: Trainer) -> ImageDataModule:
+    data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    return data

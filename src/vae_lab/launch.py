@@ -1,0 +1,114 @@
+"""The commands' way in: compose a configuration, run the task, and put bad input in one line."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.text import Text
+
+from vae_lab.errors import InputError, unknown
+from vae_lab.run import Run, run
+
+
+def conf_dir() -> Path:
+    """The folder of YAML: the installed package's copy, else the repository's."""
+    packaged = Path(__file__).parent / "conf"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def main(task: Callable[[DictConfig], object], config_name: str) -> None:
+    """Run `task` under Hydra with this primary config; bad input ends in one line and status 1."""
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
+    command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    try:
+        with _explained(config_name, sys.argv[1:]):
+            command(task)()
+    except InputError as error:
+        if wants_traceback:
+            raise
+        message = Text.assemble(("error: ", "bold red"), str(error))
+        Console(stderr=True).print(message, soft_wrap=True)
+        sys.exit(1)
+
+
+def train_task(cfg: DictConfig) -> float | None:
+    """One Hydra job: train, and return the monitored figure to a sweeper."""
+    job = HydraConfig.get()
+    return run(cfg, Path(job.runtime.output_dir), job.runtime.choices, Console()).best
+
+
+def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
+    """Compose and train as `python train.py OVERRIDES` does, and return the run.
+
+    Args:
+        overrides: Hydra overrides, such as ["model=conv_vae", "data=mnist", "trainer.max_epochs=5"].
+        quiet: No progress bar and no report.
+
+    Raises:
+        InputError: For bad input, in one line that names the fix, before any training.
+    """
+    silence = ["callbacks.progress=null"] if quiet else []
+    with _explained("train", overrides):
+        cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
+        folder, choices = Path(cfg.hydra.run.dir).resolve(), cfg.hydra.runtime.choices
+        job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        return run(job, folder, choices, Console(quiet=quiet))
+
+
+def compose_config(name: str, overrides: Sequence[str] = (), **options: Any) -> DictConfig:
+    """The configuration a command would run with. Takes `hydra.compose`'s options."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose(name, list(overrides), **options)
+
+
+@contextmanager
+def _explained(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
+    """Turn what Hydra, OmegaConf and the file system say into one line that names the fix."""
+    try:
+        yield
+    except MissingConfigException as error:
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        raise unknown(f"choice of {group}", choice, error.options or ()) from error
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _explain(str(error), config_name, overrides) from error
+    except OSError as error:
+        raise InputError(
+            f"{error.strerror or error}: {error.filename or 'no file named'}. If this is where the "
+            "run is written, set hydra.run.dir to a folder that can be."
+        ) from error
+
+
+def _explain(message: str, config_name: str, overrides: Sequence[str]) -> InputError:
+    found = re.search(r"Could not override '([^']+)'", message)
+    if not found:
+        lines = (line.strip() for line in message.splitlines())
+        return InputError(" ".join(line for line in lines if line))
+    key = found[1]
+    if "/" in key:
+        return unknown("group", key.partition("@")[0], _groups())
+    others = [o for o in overrides if "=" in o and not o.lstrip("+~").startswith(key)]
+    node: Any = compose_config(config_name, others)
+    parent = ""
+    for name in key.split("."):
+        if not isinstance(node, DictConfig) or name not in node:
+            break
+        node, parent = node._get_node(name), f"{parent}{name}."
+    what = f"key of {parent[:-1]}" if parent else "key"
+    return unknown(what, name, map(str, node) if isinstance(node, DictConfig) else ())
+
+
+def _groups() -> list[str]:
+    folders = (path for path in conf_dir().rglob("*") if path.is_dir())
+    return [folder.relative_to(conf_dir()).as_posix() for folder in folders]

@@ -1,0 +1,171 @@
+"""The one LightningModule: whatever the model, objective and estimator, a step is the same."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vae_lab.errors import InputError
+from vae_lab.estimators import Estimator
+from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, bits_per_dim
+from vae_lab.models import LatentVariableModel
+from vae_lab.objectives import Objective
+from vae_lab.seeding import derive_seed
+from vae_lab.trace import Batch, Trace
+
+
+class Training(L.LightningModule):
+    """Maximises an objective over a model's Traces, and logs what they say.
+
+    Noise is stateless: each step reseeds from (seed, epoch, batch, rank), validation from
+    (seed, batch, rank) alone, so that its epochs compare.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        objective: Objective,
+        estimator: Estimator,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None,
+        seed: int,
+        dequantized: bool,
+        record: dict[str, Any],
+    ) -> None:
+        """`record`, of plain values, goes into every checkpoint, so that one is enough to rebuild."""
+        super().__init__()
+        self.model, self.objective, self.estimator = model, objective, estimator
+        self.optimizer, self.scheduler = optimizer, scheduler
+        self.seed, self.dequantized, self.record = seed, dequantized, record
+        units = torch.Size(model.z_shape).numel()
+        self.train_bounds, self.train_units = BoundMetrics(), ActiveUnits(units)
+        self.val_bounds, self.val_units = BoundMetrics(), ActiveUnits(units)
+        self.test_bounds, self.test_units = BoundMetrics(), ActiveUnits(units)
+        self.first_bad_step: Tensor
+        self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
+        self.seconds = 0.0
+        self._started = time.monotonic()
+
+    @property
+    def monitor(self) -> str:
+        """The logged figure that selects checkpoints; larger is better."""
+        return f"val/{self.objective.monitor}"
+
+    def past_warmup(self) -> bool:
+        """Whether the objective is, after this epoch, what it will stay: selection may start."""
+        return self.current_epoch + 1 >= self.objective.warmup_epochs
+
+    # Training
+
+    def on_fit_start(self) -> None:
+        self._started = time.monotonic()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """One pass; the loss is minus the surrogate's mean, in nats."""
+        torch.manual_seed(
+            derive_seed(self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
+        )
+        trace: Trace = self.model(batch, self.estimator.draw)
+        share = batch_idx / self.trainer.num_training_batches
+        epoch = torch.tensor(self.current_epoch + share, device=self.device)
+        surrogate = self.estimator.surrogate(self.objective, trace, epoch)
+        loss = -surrogate.mean()
+        self.model.likelihood.observe(batch.x, trace.p_x)
+        self.train_bounds.update(trace, surrogate)
+        self.train_units.update(trace)
+        bad = (self.first_bad_step < 0) & ~loss.isfinite()
+        self.first_bad_step = torch.where(bad, self.global_step, self.first_bad_step)
+        if batch_idx % self.trainer.log_every_n_steps == 0:
+            self._stop_on_nan()
+            self.log("elbo", -loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """After the epoch's last step, before validation: refit what has a closed form."""
+        if self.trainer.is_last_batch:
+            self._stop_on_nan()
+            self.model.likelihood.refit()
+
+    def on_train_epoch_end(self) -> None:
+        self._log_epoch("train", self.train_bounds, self.train_units)
+
+    def _stop_on_nan(self) -> None:
+        step = int(self.first_bad_step)
+        if step >= 0:
+            raise NonFiniteLossError(step, self.current_epoch)
+
+    # Validation and test: the same pass, without a gradient
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the validation figures, under noise that is the same every epoch."""
+        self._evaluation_step("val", batch, batch_idx, self.val_bounds, self.val_units)
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_epoch("val", self.val_bounds, self.val_units, prog_bar=True)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Adds a batch to the test figures."""
+        self._evaluation_step("test", batch, batch_idx, self.test_bounds, self.test_units)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_epoch("test", self.test_bounds, self.test_units)
+
+    def _evaluation_step(
+        self, split: str, batch: Batch, batch_idx: int, bounds: BoundMetrics, units: ActiveUnits
+    ) -> None:
+        torch.manual_seed(derive_seed(self.seed, split, batch_idx, self.global_rank))
+        trace: Trace = self.model(batch, self.estimator.draw)
+        epoch = torch.tensor(float(self.current_epoch + 1), device=self.device)
+        bounds.update(trace, self.objective(trace, epoch))
+        units.update(trace)
+
+    def _log_epoch(
+        self, split: str, bounds: BoundMetrics, units: ActiveUnits, prog_bar: bool = False
+    ) -> None:
+        figures = {f"{split}/{name}": value for name, value in bounds.compute().items()}
+        dims = torch.Size(self.model.x_shape).numel()
+        nats = -float(figures[f"{split}/elbo"])
+        bits = bits_per_dim(nats, dims, self.model.likelihood.support, self.dequantized)
+        if bits is not None:
+            figures[f"{split}/bits_per_dim"] = torch.tensor(bits)
+        figures[f"{split}/active_units"] = units.compute()
+        if prog_bar:
+            self.log(f"{split}/elbo", figures.pop(f"{split}/elbo"), prog_bar=True)
+        self.log_dict(figures)
+        bounds.reset()
+        units.reset()
+
+    # Optimisation and checkpoints
+
+    def configure_optimizers(self) -> Optimizer | OptimizerLRSchedulerConfig:
+        optimizer = self.optimizer(self.parameters())
+        if self.scheduler is None:
+            return optimizer
+        schedule = {"scheduler": self.scheduler(optimizer), "monitor": self.monitor}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[typeddict-item]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the record. Raises rather than save weights that a NaN has reached."""
+        self._stop_on_nan()
+        seconds = self.seconds + time.monotonic() - self._started
+        checkpoint["vae_lab"] = {**self.record, "seconds": seconds}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.seconds = checkpoint["vae_lab"]["seconds"]
+
+
+class NonFiniteLossError(InputError):
+    """The loss became NaN or infinite; training stopped with its last good checkpoint intact."""
+
+    def __init__(self, step: int, epoch: int) -> None:
+        super().__init__(
+            f"the loss became NaN or infinite at step {step} (epoch {epoch}). The last good "
+            "checkpoint, if an epoch had ended, is kept; try a smaller optimizer.lr, or "
+            "trainer.gradient_clip_val=1."
+        )
