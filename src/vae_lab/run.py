@@ -1,5 +1,7 @@
 """One resolved job, from configuration to a finished run: check, build, train, test, report."""
 
+import logging
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -54,11 +56,12 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
         cfg.name = cfg.name or f"{choices['model']}-{choices['data']}"
         datamodule, module, trace = _prepare(cfg)
         loggers: list[Logger] = [build.part(cfg.logger, "logger")] if cfg.logger else []
-        trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
+        with _without_noise():
+            trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
         _check_warmup(module.objective, trainer, len(datamodule.train_dataloader()))
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    with _finished(loggers):
+    with _finished(loggers), _without_noise():
         _announce(console, cfg, datamodule, module, trace, loggers)
         trainer.fit(module, datamodule=datamodule)
         metrics = _floats(trainer.logged_metrics)
@@ -132,7 +135,7 @@ def _announce(
     """Say what is about to happen, where it differs from what one would assume, and to the logger."""
     sizes = "/".join(str(count) for count in module.record["data"]["sizes"].values())
     preparation = datamodule.preparation
-    how = "binarised" if preparation.binarize else "dequantised" if preparation.dequantize else "8-bit" if datamodule.is_8bit else "as it is"
+    how = preparation.describe()
     said = [
         f"{cfg.name}: {module.record['parameters']:,} parameters, {datamodule.source.name} {sizes} "
         f"(split {datamodule.split_hash}, {how}), seed {cfg.seed}",
@@ -217,3 +220,17 @@ def _finished(loggers: list[Logger]) -> Iterator[None]:
         for logger in loggers:
             if isinstance(logger, WandB):
                 logger.finish(failed)
+
+
+@contextmanager
+def _without_noise() -> Iterator[None]:
+    """Keep Lightning's advertisements and its own deprecations out of the report."""
+    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -44,6 +44,10 @@ class Batch:
     y: Tensor | None  # (B,) class labels, where the data have them
     index: Tensor  # (B,) which data these are
 
+    def __getitem__(self, items: slice) -> Batch:
+        """Some of the data."""
+        return Batch(self.x[items], None if self.y is None else self.y[items], self.index[items])
+
 
 @dataclass(frozen=True)
 class Latent:

@@ -16,7 +16,7 @@ from vae_lab.estimators import Estimator
 from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, bits_per_dim
 from vae_lab.models import LatentVariableModel
 from vae_lab.objectives import Objective
-from vae_lab.seeding import derive_seed
+from vae_lab.seeding import reseed
 from vae_lab.trace import Batch, Trace
 
 
@@ -68,9 +68,7 @@ class Training(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One pass; the loss is minus the surrogate's mean, in nats."""
-        torch.manual_seed(
-            derive_seed(self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
-        )
+        reseed(self.device, self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
         trace: Trace = self.model(batch, self.estimator.draw)
         share = batch_idx / self.trainer.num_training_batches
         epoch = torch.tensor(self.current_epoch + share, device=self.device)
@@ -119,7 +117,7 @@ class Training(L.LightningModule):
     def _evaluation_step(
         self, split: str, batch: Batch, batch_idx: int, bounds: BoundMetrics, units: ActiveUnits
     ) -> None:
-        torch.manual_seed(derive_seed(self.seed, split, batch_idx, self.global_rank))
+        reseed(self.device, self.seed, split, batch_idx, self.global_rank)
         trace: Trace = self.model(batch, self.estimator.draw)
         epoch = torch.tensor(float(self.current_epoch + 1), device=self.device)
         bounds.update(trace, self.objective(trace, epoch))

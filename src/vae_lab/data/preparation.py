@@ -21,6 +21,12 @@ class Preparation:
         """Whether two calls give two results."""
         return self.binarize or self.dequantize
 
+    def describe(self) -> str:
+        """In one word."""
+        if self.binarize:
+            return "binarised"
+        return "dequantised" if self.dequantize else "as stored"
+
     def __call__(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Pixels, uint8 k or float in [0, 1], to x in [0, 1], float, of the same shape."""
         if self.dequantize:

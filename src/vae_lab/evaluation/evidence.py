@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vae_lab.estimators import sampled
 from vae_lab.models import LatentVariableModel
 from vae_lab.objectives import elbo
-from vae_lab.seeding import derive_seed
+from vae_lab.seeding import reseed
 from vae_lab.trace import Batch
 
 
@@ -37,7 +37,7 @@ def evidence(
     """
     per_draw = activation_bytes(model)
     for number, batch in enumerate(batches):
-        torch.manual_seed(derive_seed(seed, "evidence", number))
+        reseed(batch.x.device, seed, "evidence", number)
         chunk = max(1, min(k, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
         log_w, bound, rate, distortion = [], [], [], []
         for start in range(0, k, chunk):

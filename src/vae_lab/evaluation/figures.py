@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from vae_lab.models import LatentVariableModel
-from vae_lab.seeding import derive_seed
+from vae_lab.seeding import reseed
 from vae_lab.trace import Batch
 
 
@@ -22,7 +22,7 @@ def draw_all(
     """
     was_training = model.training
     model.eval()
-    torch.manual_seed(derive_seed(seed, "figures"))
+    reseed(_device(model), seed, "figures")
     figures: dict[str, Figure] = {}
     if len(model.x_shape) == 3:
         figures["reconstructions"] = reconstructions(model, batch, name)
@@ -43,7 +43,7 @@ def draw_all(
 
 def reconstructions(model: LatentVariableModel, batch: Batch, name: str, n: int = 10) -> Figure:
     """Inputs over the decoder's mean at their posterior means."""
-    shown = _slice(batch, 0, n)
+    shown = batch[:n]
     x = torch.stack([shown.x, model.reconstruct(shown).mean])
     return image_grid(x, f"{name} images (top), reconstructions (bottom)")
 
@@ -68,7 +68,7 @@ def interpolation(model: LatentVariableModel, batch: Batch, name: str, n: int = 
     pairs = min(4, len(batch.x) // 2)
     rows = []
     for pair in range(pairs):
-        rows.append(interpolate(model, _slice(batch, 2 * pair, 2 * pair + 2), n))
+        rows.append(interpolate(model, batch[2 * pair : 2 * pair + 2], n))
     return image_grid(torch.stack(rows), f"interpolation between two {name} images (at the ends)")
 
 
@@ -89,9 +89,8 @@ def classes(model: LatentVariableModel, columns: int) -> Figure:
     """One class a row, the same noise down a column: only the label differs between rows."""
     assert model.num_classes is not None
     rows = []
-    noise_seed = int(torch.randint(2**31, ()))
     for y in range(model.num_classes):
-        torch.manual_seed(noise_seed)
+        reseed(_device(model), "classes")
         labels = torch.full((columns,), y, device=_device(model))
         rows.append(model.sample(columns, labels).mean)
     return image_grid(torch.stack(rows), "one class a row, the same z down a column (means)")
@@ -144,11 +143,6 @@ def image_grid(x: Tensor, title: str) -> Figure:
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
     return figure
-
-
-def _slice(batch: Batch, start: int, stop: int) -> Batch:
-    y = None if batch.y is None else batch.y[start:stop]
-    return Batch(batch.x[start:stop], y, batch.index[start:stop])
 
 
 def _every_class(model: LatentVariableModel) -> Tensor:

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from vae_lab.models import LatentVariableModel
-from vae_lab.seeding import derive_seed, seeded_generator
+from vae_lab.seeding import reseed, seeded_generator
 from vae_lab.trace import Batch
 
 
@@ -35,8 +35,8 @@ def sample_accuracy(
     assert train.y is not None
     assert test.y is not None
     assert model.num_classes is not None
-    torch.manual_seed(derive_seed(seed, "accuracy"))
     device = next(model.parameters()).device
+    reseed(device, seed, "accuracy")
     y = torch.arange(model.num_classes, device=device).repeat_interleave(per_class)
     x = model.sample(len(y), y).mean
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, C=0.01))

@@ -1,0 +1,167 @@
+"""A trained model, for use from Python: what goes in and comes out are images."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_lab import build
+from vae_lab.data import Preparation
+from vae_lab.errors import InputError
+from vae_lab.evaluation.evidence import evidence
+from vae_lab.evaluation.figures import interpolate
+from vae_lab.families import Support
+from vae_lab.models import LatentVariableModel
+from vae_lab.run import Run
+from vae_lab.trace import Batch
+
+Labels = int | Sequence[int] | Tensor | None
+
+
+def load(run: "Run | str | Path", device: str | torch.device = "cpu") -> "TrainedVAE":
+    """The trained model of a run, its folder (best checkpoint, else last) or a checkpoint file.
+
+    Raises InputError where there is none, or it is cut short, of another model, or not ours. No code
+    from the checkpoint is run.
+    """
+    path = build.checkpoint_path(run.folder if isinstance(run, Run) else run)
+    content = build.read_checkpoint(path)
+    model = build.model_from_checkpoint(path, content).to(device)
+    record = content["vae_lab"]
+    facts = record["data"]
+    preparation = Preparation(facts["binarize"], facts["dequantize"])
+    return TrainedVAE(model, preparation, {**record, "epoch": content["epoch"]})
+
+
+class TrainedVAE:
+    """A model with the preparation its numbers are true under.
+
+    Images x are (N, *X), tensor or numpy array, uint8 or float in [0, 1]; floats are read as k/255
+    where the model was trained on 8-bit data. They are prepared (binarised, dequantised) here as
+    they were in training, so results vary with `seed` where that draws noise. Labels y are an int
+    for all, or N of them; only conditional models need them. Images that come out are (N, *X) float
+    in [0, 1]. A `seed` makes a result reproducible and leaves torch's own generators as they were.
+
+    Attributes:
+        model: The torch module.
+        preparation: From pixels to the model's x.
+        record: Where the model came from: its configuration, data, commit and epoch.
+    """
+
+    def __init__(
+        self, model: LatentVariableModel, preparation: Preparation, record: dict[str, Any]
+    ) -> None:
+        self.model, self.preparation, self.record = model, preparation, record
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, y: Labels = None, *, mean: bool = True, seed: int | None = None
+    ) -> Tensor:
+        """`n` images from the prior: decoder means, or draws of x with `mean=False`.
+
+        A conditional model given no y draws labels uniformly. Raises InputError for n below 1 or a
+        label outside the classes.
+        """
+        if n < 1:
+            raise InputError(f"n must be 1 or more, not {n}.")
+        with self._seeded(seed):
+            if y is None and self.model.reads_labels:
+                y = torch.randint(self.model.num_classes or 0, (n,))
+            p_x = self.model.sample(n, self._labels(y, n))
+            return p_x.mean if mean else p_x.sample()
+
+    @torch.no_grad()
+    def encode(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Distribution:
+        """q(z|x), batch shape (N,); its `mean` and `stddev` are (N, *Z)."""
+        with self._seeded(seed):
+            batch = self._batch(x, y)
+            return self.model.q_z(batch.x, batch.y)
+
+    @torch.no_grad()
+    def reconstruct(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Tensor:
+        """The decoder's means at the posterior means of x."""
+        with self._seeded(seed):
+            return self.model.reconstruct(self._batch(x, y)).mean
+
+    @torch.no_grad()
+    def interpolate(
+        self, a: Any, b: Any, n: int, y: Labels = None, *, seed: int | None = None
+    ) -> Tensor:
+        """`n` decoder means on the line between the posterior means of two images, each (*X).
+
+        y, for a conditional model: the two images' labels.
+        """
+        with self._seeded(seed):
+            ends = self._batch(torch.stack([torch.as_tensor(a), torch.as_tensor(b)]), y)
+            return interpolate(self.model, ends, n)[1:-1]
+
+    def log_prob(
+        self,
+        x: Any,
+        k: int = 1000,
+        y: Labels = None,
+        *,
+        seed: int | None = None,
+        memory_mib: float = 512,
+    ) -> Tensor:
+        """The importance-weighted bound on log p(x), or log p(x|y), with `k` draws; (N,), nats.
+
+        Of densities (continuous data) it is the log-density. Raises InputError for k below 1, and
+        for a model of grey pixels, which has no likelihood.
+        """
+        if k < 1:
+            raise InputError(f"k must be 1 or more, not {k}.")
+        if self.model.likelihood.support is Support.GREY:
+            raise InputError(
+                "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train "
+                "with model/likelihood=bernoulli or continuous_bernoulli for one."
+            )
+        with self._seeded(seed):
+            draws = int(torch.randint(2**31, ()))
+            batch = self._batch(x, y)
+            starts = range(0, len(batch.x), 100)
+            batches = (batch[start : start + 100] for start in starts)
+            scored = evidence(self.model, batches, k, memory_mib, draws)
+            return torch.cat([part.log_px for part in scored])
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    def _batch(self, x: Any, y: Labels) -> Batch:
+        pixels = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
+        shape = self.model.x_shape
+        if pixels.shape[1:] != shape and (1, *pixels.shape[1:]) == shape:
+            pixels = pixels.unsqueeze(1)
+        if pixels.shape[1:] != shape:
+            raise InputError(
+                f"images must be (N, {', '.join(map(str, shape))}), not {tuple(pixels.shape)}."
+            )
+        if pixels.dtype != torch.uint8:
+            pixels = pixels.to(torch.float32)
+            if not (pixels.min() >= 0 and pixels.max() <= 1):
+                raise InputError("float images must lie in [0, 1]: scale them, or give uint8.")
+            if self.preparation.dequantize:
+                pixels = (pixels * 255).round().to(torch.uint8)
+        prepared = self.preparation(pixels).to(self._device)
+        return Batch(prepared, self._labels(y, len(prepared)), torch.arange(len(prepared)))
+
+    def _labels(self, y: Labels, n: int) -> Tensor | None:
+        if y is not None:
+            y = torch.as_tensor(y, device=self._device).long().expand(n)
+        self.model.check_labels(y)
+        return y
+
+    @contextmanager
+    def _seeded(self, seed: int | None) -> Iterator[None]:
+        if seed is None:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
