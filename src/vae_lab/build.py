@@ -1,8 +1,8 @@
 """From configuration to objects, and from a checkpoint back to a model.
 
-The only place that instantiates. A `_target_` may name vae_lab's own classes, torch's optimisers and
-schedules, and Lightning's trainer, loggers, callbacks, strategies and profilers: nothing else, above
-all not from a checkpoint.
+The only place that instantiates. A `_target_` may name vae_lab's own classes, torch's optimisers
+and schedules, and Lightning's trainer, loggers, callbacks, strategies and profilers: nothing else,
+above all not from a checkpoint.
 """
 
 import inspect
@@ -33,8 +33,8 @@ from vae_lab.training import Training
 FORMAT = 1
 """Of the record in a checkpoint; raised when an older reader could not read it."""
 
-_ALLOWED = {
-    "vae_lab": object,
+_ALLOWED: dict[str, tuple[type, ...]] = {
+    "vae_lab": (object,),
     "torch.optim": (Optimizer, LRScheduler),
     "lightning.pytorch": (Trainer, Logger, Callback, Profiler, Strategy),
 }
@@ -95,7 +95,7 @@ def _arguments(part: type) -> set[str]:
 
 
 def part(cfg: Any, where: str, **arguments: Any) -> Any:
-    """Instantiate one subtree of the configuration. Raises InputError, with the reason, if it fails."""
+    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
     try:
         return instantiate(cfg, **arguments, _convert_="all")
     except InstantiationException as error:
@@ -113,7 +113,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def data(cfg: DictConfig) -> ImageDataModule:
-    """The DataModule, not yet set up. Its YAML is flat: what the source takes goes to the source."""
+    """The DataModule, not yet set up. Its YAML is flat: what the source takes goes to it."""
     settings = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(settings, dict)
     source = locate(settings.pop("_target_"))
@@ -154,7 +154,7 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
 
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
-    """Lightning's Trainer with its callbacks. Without a validation split, none that select on it."""
+    """Lightning's Trainer with its callbacks; without validation data, none that select on it."""
     nodes = {**cfg.callbacks}
     if cfg.early_stopping:
         nodes["early_stopping"] = cfg.early_stopping
@@ -176,7 +176,7 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this project, without running code from it. Raises InputError for any other."""
+    """A checkpoint of this project; no code in it is run. Raises InputError for any other."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -203,7 +203,9 @@ def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariable
     """The trained model, in eval mode. Raises InputError for weights of another model."""
     rebuilt = model(content["vae_lab"]["config"]["model"])
     prefix = "model."
-    weights = {k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)}
+    weights = {
+        k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
+    }
     try:
         rebuilt.load_state_dict(weights)
     except RuntimeError as error:

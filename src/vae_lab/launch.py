@@ -53,7 +53,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
     """Compose and train as `python train.py OVERRIDES` does, and return the run.
 
     Args:
-        overrides: Hydra overrides, such as ["model=conv_vae", "data=mnist", "trainer.max_epochs=5"].
+        overrides: Hydra overrides, such as ["model=conv_vae", "trainer.max_epochs=5"].
         quiet: No progress bar and no report.
 
     Raises:

@@ -27,7 +27,12 @@ class WandB(WandbLogger):
             raise InputError("logger=wandb needs wandb: pip install wandb, or say logger=csv.")
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
         super().__init__(
-            name=name, save_dir=save_dir, project=project, group=group, tags=tags, mode=mode,
+            name=name,
+            save_dir=save_dir,
+            project=project,
+            group=group,
+            tags=tags,
+            mode=mode,
             settings={"silent": True},
         )
         self._wandb_init.pop("anonymous", None)  # Lightning passes what wandb warns of

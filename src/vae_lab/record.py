@@ -13,7 +13,7 @@ _REPOSITORY = Path(__file__).parents[2]
 
 
 def commit() -> str:
-    """The commit of this code, "-dirty" where files differ from it; "unknown" outside a checkout."""
+    """The commit of this code, "-dirty" where files differ; "unknown" outside a checkout."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],

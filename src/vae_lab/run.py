@@ -132,7 +132,7 @@ def _announce(
     trace: Trace,
     loggers: list[Logger],
 ) -> None:
-    """Say what is about to happen, where it differs from what one would assume, and to the logger."""
+    """Say what is about to happen, above all where it is not what one would assume."""
     sizes = "/".join(str(count) for count in module.record["data"]["sizes"].values())
     preparation = datamodule.preparation
     how = preparation.describe()

@@ -1,4 +1,4 @@
-"""Scoring a trained model on its test split: every figure with its standard error and its origin."""
+"""Scoring a trained model on its test split: every figure with its error and its origin."""
 
 import json
 import math
@@ -155,7 +155,9 @@ def _check(cfg: DictConfig) -> None:
         if not isinstance(cfg[name], int) or cfg[name] < 1:
             raise InputError(f"{name} must be a whole number of 1 or more, not {cfg[name]}.")
     if cfg.limit is not None and cfg.limit < 1:
-        raise InputError(f"limit must be 1 or more, or null for the whole test set, not {cfg.limit}.")
+        raise InputError(
+            f"limit must be 1 or more, or null for the whole test set, not {cfg.limit}."
+        )
     if cfg.device not in ("auto", "cpu") and not str(cfg.device).startswith("cuda"):
         raise InputError(f"device must be auto, cpu or cuda, not {cfg.device}.")
 

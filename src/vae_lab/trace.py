@@ -1,4 +1,4 @@
-"""What one pass through a latent-variable model says: values, with the distributions they came from.
+"""What one pass through a latent-variable model says: values, and where they came from.
 
 Dimensions, here and throughout the package:
 
@@ -60,7 +60,7 @@ class Latent:
     @cached_property
     @full_precision
     def log_ratio(self) -> Tensor:
-        """log q(z|x) - log p(z), (S, B)."""
+        """Log q(z|x) - log p(z), (S, B)."""
         return self.q.log_prob(self.z) - self.p.log_prob(self.z)
 
     @cached_property
@@ -88,7 +88,7 @@ Draw = Callable[[Distribution, Distribution], Latent]
 
 @dataclass(frozen=True)
 class Trace:
-    """Everything one pass says about a batch. Objectives, metrics and evaluations read only this."""
+    """Everything one pass says about a batch: all that objectives and metrics read."""
 
     x: Tensor  # (B, *X)
     y: Tensor | None  # (B,)
@@ -98,7 +98,7 @@ class Trace:
     @cached_property
     @full_precision
     def log_px(self) -> Tensor:
-        """log p(x|z), (S, B)."""
+        """Log p(x|z), (S, B)."""
         return self.p_x.log_prob(self.x)
 
     @cached_property

@@ -26,8 +26,8 @@ Labels = int | Sequence[int] | Tensor | None
 def load(run: "Run | str | Path", device: str | torch.device = "cpu") -> "TrainedVAE":
     """The trained model of a run, its folder (best checkpoint, else last) or a checkpoint file.
 
-    Raises InputError where there is none, or it is cut short, of another model, or not ours. No code
-    from the checkpoint is run.
+    Raises InputError where there is none, or it is cut short, of another model, or not ours. No
+    code from the checkpoint is run.
     """
     path = build.checkpoint_path(run.folder if isinstance(run, Run) else run)
     content = build.read_checkpoint(path)

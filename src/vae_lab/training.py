@@ -19,6 +19,9 @@ from vae_lab.objectives import Objective
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch, Trace
 
+LOG_EVERY = 20
+"""Steps between two looks at the loss: for the progress bar, and to stop on NaN."""
+
 
 class Training(L.LightningModule):
     """Maximises an objective over a model's Traces, and logs what they say.
@@ -38,7 +41,7 @@ class Training(L.LightningModule):
         dequantized: bool,
         record: dict[str, Any],
     ) -> None:
-        """`record`, of plain values, goes into every checkpoint, so that one is enough to rebuild."""
+        """`record`, of plain values, goes into every checkpoint, so that one is enough."""
         super().__init__()
         self.model, self.objective, self.estimator = model, objective, estimator
         self.optimizer, self.scheduler = optimizer, scheduler
@@ -79,7 +82,7 @@ class Training(L.LightningModule):
         self.train_units.update(trace)
         bad = (self.first_bad_step < 0) & ~loss.isfinite()
         self.first_bad_step = torch.where(bad, self.global_step, self.first_bad_step)
-        if batch_idx % self.trainer.log_every_n_steps == 0:
+        if batch_idx % LOG_EVERY == 0:
             self._stop_on_nan()
             self.log("elbo", -loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
         return loss
@@ -146,7 +149,7 @@ class Training(L.LightningModule):
         if self.scheduler is None:
             return optimizer
         schedule = {"scheduler": self.scheduler(optimizer), "monitor": self.monitor}
-        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[typeddict-item]
+        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record. Raises rather than save weights that a NaN has reached."""

@@ -14,9 +14,10 @@ from vae_lab.training import Training
 
 
 class Figures(Callback):
-    """Draws held-out images, samples and latents every `every_n_epochs`, and of the test set at the end.
+    """Draws held-out images, samples and latents every `every_n_epochs`, and at the end.
 
-    Without a validation split the training images stand in until the test.
+    Held-out are validation images while training (without any, training images), test images at
+    the end.
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:

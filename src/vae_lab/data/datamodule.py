@@ -16,12 +16,11 @@ from vae_lab.data.images import Images, ImageSet
 from vae_lab.data.loader import Loader, Picked
 from vae_lab.data.preparation import Preparation, preparation_for
 from vae_lab.data.source import Source
+from vae_lab.data.split import carve
 from vae_lab.errors import InputError
 from vae_lab.families import Support
 from vae_lab.seeding import seeded_generator
 from vae_lab.trace import Batch
-
-SPLITS = ("train", "val", "test")
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -79,55 +78,28 @@ class ImageDataModule(L.LightningDataModule):
         self.splits: dict[str, ImageSet] = {}
         self.preparation: Preparation
         self.split_hash: str
-        self.is_8bit: bool
-        self._resident: dict[tuple[str, torch.device], Images] = {}
+        self.resident: bool
+        self._on_device: dict[tuple[str, torch.device], Images] = {}
 
     def setup(self, stage: str | None = None) -> None:
         """Read, split, check and prepare, once. Raises InputError for data that do not fit."""
         if self.splits:
             return
-        splits = self._split()
+        splits = carve(self.source, self.val_size, self.test_size, self.split_seed, self.limit)
         train = splits["train"]
         self._check_facts(splits)
-        self.is_8bit = train.is_8bit
         self.preparation = preparation_for(
             self.support, train.is_8bit, self.binarize, self.dequantize
         )
-        digest = hashlib.sha256(b"".join(splits[name].fingerprint() for name in SPLITS))
+        digest = hashlib.sha256(b"".join(images.fingerprint() for images in splits.values()))
         self.split_hash = digest.hexdigest()[:12]
-        if sum(images.nbytes for images in splits.values()) <= self.resident_gib * 2**30:
+        nbytes = sum(images.nbytes for images in splits.values())
+        self.resident = nbytes <= self.resident_gib * 2**30
+        if self.resident:
             splits = {name: images.in_memory() for name, images in splits.items()}
             for name in ("val", "test"):
                 splits[name] = self._prepare_once(name, splits[name].in_memory())
         self.splits = splits
-
-    def _split(self) -> dict[str, ImageSet]:
-        train, test = self.source.read()
-        count = len(train)
-        if self.split_seed is None:
-            order = torch.arange(count)
-        else:
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(self.split_seed))
-        if test is None:
-            num_test = _items("data.test_size", self.test_size or 0, count)
-            test = train.subset(order[count - num_test :])
-            order = order[: count - num_test]
-        num_val = _items("data.val_size", self.val_size, len(order))
-        num_train = len(order) - num_val
-        if num_train < 1:
-            raise InputError(
-                f"data.val_size={self.val_size} leaves none of {len(order)} items to train on: "
-                "make it smaller."
-            )
-        splits = {
-            "train": train.subset(order[:num_train].sort().values),
-            "val": train.subset(order[num_train:].sort().values),
-            "test": test,
-        }
-        if self.limit is not None:
-            first = torch.arange(self.limit)
-            splits = {n: s.subset(first[: min(self.limit, len(s))]) for n, s in splits.items()}
-        return splits
 
     def _check_facts(self, splits: dict[str, ImageSet]) -> None:
         found = splits["train"].x_shape
@@ -189,10 +161,9 @@ class ImageDataModule(L.LightningDataModule):
     ) -> Iterator[Batch]:
         """Prepared batches of the first `limit` items of a split, in order, without a trainer."""
         index = torch.arange(len(self.splits[split]))[:limit]
-        for picked in Loader(split, self.splits[split], lambda: index, batch_size, 0):
-            yield self.on_after_batch_transfer(
-                self.transfer_batch_to_device(picked, device, 0), 0
-            )
+        workers = None if self.resident else 0
+        for picked in Loader(split, self.splits[split], lambda: index, batch_size, workers):
+            yield self.on_after_batch_transfer(self.transfer_batch_to_device(picked, device, 0), 0)
 
     def transfer_batch_to_device(
         self, batch: Picked, device: torch.device, dataloader_idx: int
@@ -200,15 +171,15 @@ class ImageDataModule(L.LightningDataModule):
         """Lightning's hook: gather the picked images on `device`."""
         if batch.fetched is None:
             where = (batch.split, device)
-            if where not in self._resident:
-                self._resident[where] = self.splits[batch.split].in_memory().to(device)
-            index = batch.index.to(device)
-            return batch._replace(index=index, fetched=self._resident[where].gather(index))
+            if where not in self._on_device:
+                self._on_device[where] = self.splits[batch.split].in_memory().to(device)
+            index = batch.items.to(device)
+            return batch._replace(items=index, fetched=self._on_device[where].gather(index))
         pixels, labels = batch.fetched
         if batch.split != "train" and self.preparation.is_random:
-            pixels = self._prepare_fixed(batch.split, pixels, batch.index.tolist())
+            pixels = self._prepare_fixed(batch.split, pixels, batch.items.tolist())
         on_device = (pixels.to(device), None if labels is None else labels.to(device))
-        return batch._replace(index=batch.index.to(device), fetched=on_device)
+        return batch._replace(items=batch.items.to(device), fetched=on_device)
 
     def on_after_batch_transfer(self, batch: Picked, dataloader_idx: int) -> Batch:
         """Lightning's hook: prepare the gathered images."""
@@ -220,7 +191,7 @@ class ImageDataModule(L.LightningDataModule):
             x = pixels
         else:
             x = self.preparation(pixels)
-        return Batch(x, labels, batch.index)
+        return Batch(x, labels, batch.items)
 
     def _train_noise(self, number: int, device: torch.device) -> torch.Generator:
         epoch, rank, _ = self._place()
@@ -244,12 +215,5 @@ class ImageDataModule(L.LightningDataModule):
         return trainer.current_epoch, trainer.global_rank, trainer.world_size
 
     def _loader(self, split: str, order: Callable[[], Tensor]) -> Loader:
-        return Loader(split, self.splits[split], order, self.batch_size, self.num_workers)
-
-
-def _items(key: str, size: float, count: int) -> int:
-    """A number of items from a number or a share of `count`."""
-    items = round(size * count) if 0 < size < 1 else int(size)
-    if size < 0 or items > count:
-        raise InputError(f"{key}={size} does not fit {count} items: give a share or a number.")
-    return items
+        workers = None if self.resident else self.num_workers
+        return Loader(split, self.splits[split], order, self.batch_size, workers)

@@ -1,12 +1,12 @@
 """Batches of one split, in an order that depends on (seed, epoch, rank) alone."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vae_lab.data.images import Images, ImageSet
+from vae_lab.data.images import ImageSet
 
 
 class Picked(NamedTuple):
@@ -14,12 +14,12 @@ class Picked(NamedTuple):
 
     split: str
     number: int  # of the batch within the epoch
-    index: Tensor  # (B,)
+    items: Tensor  # (B,) their positions
     fetched: tuple[Tensor, Tensor | None] | None  # pixels and labels, where the set is streamed
 
 
 class Loader:
-    """Yields index batches for a set in memory; fetches the images themselves for one that is not."""
+    """Yields index batches of a resident set; fetches the images themselves of a streamed one."""
 
     def __init__(
         self,
@@ -27,9 +27,12 @@ class Loader:
         images: ImageSet,
         order: Callable[[], Tensor],
         batch_size: int,
-        num_workers: int,
+        num_workers: int | None,
     ) -> None:
-        """`order` gives this epoch's indices, (N of this process,)."""
+        """`order` gives this epoch's indices, (N of this process,).
+
+        `num_workers` processes fetch the images; None where the device gathers them instead.
+        """
         self.split, self.images, self.order = split, images, order
         self.batch_size, self.num_workers = batch_size, num_workers
 
@@ -38,7 +41,7 @@ class Loader:
 
     def __iter__(self) -> Iterator[Picked]:
         batches = self.order().split(self.batch_size)
-        if isinstance(self.images, Images):
+        if self.num_workers is None:
             for number, index in enumerate(batches):
                 yield Picked(self.split, number, index, None)
             return
@@ -52,5 +55,5 @@ class Loader:
             yield Picked(self.split, number, index, fetched)
 
 
-def _as_fetched(batch: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor | None]:
-    return batch
+def _as_fetched(batch: Any) -> Any:
+    return batch  # `ImageSet.__getitems__` has gathered it already

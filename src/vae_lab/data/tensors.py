@@ -50,8 +50,8 @@ class Tensors(Source):
             raise InputError(f"no file at {self.path}: set data.path to a .npz or .pt file.")
         try:
             if self.path.suffix == ".npz":
-                with np.load(self.path, allow_pickle=False) as file:
-                    return dict(file)
+                with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                    return dict(arrays)
             if self.path.suffix == ".pt":
                 content = torch.load(self.path, weights_only=True)
                 return content if isinstance(content, dict) else {}

@@ -49,11 +49,10 @@ def evidence(
             distortion.append(-trace.log_px.mean(0).double() * draws)
         log_px = torch.cat(log_w).logsumexp(0) - math.log(k)
         means = torch.cat([latent.q.mean.flatten(1) for latent in trace.latents], 1)
-        yield Evidence(
-            *(torch.stack(sums).sum(0).cpu() / k for sums in (bound, rate, distortion)),
-            log_px.cpu(),
-            means.double().cpu(),
+        mean_bound, mean_rate, mean_distortion = (
+            torch.stack(sums).sum(0).cpu() / k for sums in (bound, rate, distortion)
         )
+        yield Evidence(mean_bound, mean_rate, mean_distortion, log_px.cpu(), means.double().cpu())
 
 
 @torch.no_grad()

@@ -117,13 +117,14 @@ def manifold(model: LatentVariableModel, side: int) -> Figure:
 
 def latent_means(model: LatentVariableModel, batch: Batch, name: str) -> Figure:
     """Posterior means in a 2-d latent space, coloured by label where there are labels."""
-    mean = model.q_z(batch.x, batch.y).mean.cpu()
+    mean = model.q_z(batch.x, batch.y).mean.cpu().numpy()
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    colour = "tab:blue" if batch.y is None else batch.y.cpu()
+    colour = "tab:blue" if batch.y is None else batch.y.cpu().numpy()
     points = axes.scatter(mean[:, 0], mean[:, 1], c=colour, s=8, cmap="tab10", alpha=0.8)
     if batch.y is not None:
-        axes.legend(*points.legend_elements(num=None), title="y", loc="best", fontsize=8)
+        handles, names = points.legend_elements(num=None)  # type: ignore[arg-type]
+        axes.legend(handles, names, title="y", loc="best", fontsize=8)
     axes.set(xlabel="$z_1$", ylabel="$z_2$", title=f"posterior means of {name} images")
     axes.set_aspect("equal", adjustable="datalim")
     return figure
@@ -138,8 +139,8 @@ def image_grid(x: Tensor, title: str) -> Figure:
     size = 0.55 if max(rows, columns) <= 12 else 0.36
     figure = Figure(figsize=(max(size * columns, 4.2), size * rows + 0.45), layout="constrained")
     axes = figure.add_subplot()
-    colours = {"cmap": "gray", "vmin": 0, "vmax": 1} if channels == 1 else {}
-    axes.imshow(picture.squeeze(-1) if channels == 1 else picture[..., :3], **colours)
+    shown = picture.squeeze(-1) if channels == 1 else picture[..., :3]
+    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)
     return figure

@@ -83,5 +83,3 @@ class ActiveUnits(Metric):
         mean = self.total / self.count
         variance = self.squares / self.count - mean.square()
         return (variance > ACTIVE_THRESHOLD).sum().float()
-
-

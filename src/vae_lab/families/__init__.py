@@ -1,4 +1,4 @@
-"""Families: network output -> distribution. Posteriors and likelihoods are the same kind of thing."""
+"""Families: network output -> distribution. Posteriors and likelihoods are one kind of thing."""
 
 from vae_lab.families.base import Family, Likelihood, Support
 from vae_lab.families.bernoulli import Bernoulli, BernoulliGrey

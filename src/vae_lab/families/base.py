@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from enum import Enum
-from typing import ClassVar, final
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from vae_lab.trace import full_precision
 
 Shape = tuple[int, ...]
+Size = torch.Size | list[int] | tuple[int, ...]  # as torch.distributions takes them
 
 
 class Support(Enum):
@@ -43,7 +44,6 @@ class Family(nn.Module, ABC):
         first, *rest = self.event_shape
         return (self.params_per_value * first, *rest)
 
-    @final
     @full_precision
     def forward(self, params: Tensor) -> Distribution:
         """(*batch, *param_shape) -> a distribution with that batch shape, at least in float32."""

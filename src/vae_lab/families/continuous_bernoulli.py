@@ -3,15 +3,16 @@
 Loaiza-Ganem and Cunningham, The continuous Bernoulli, 2019 (https://arxiv.org/abs/1907.06845).
 
 Written in the logit l it is the exponential distribution cut off at 1, p(x) = e^(l x) / M(l) with
-M(l) = (e^l - 1) / l, which needs no clamp. torch's own is written in the probability, clamps it near
-0 and 1, and so loses its normaliser beyond |l| = 16; dark pixels of dequantised images want l = -500.
+M(l) = (e^l - 1) / l, which needs no clamp. torch's own is written in the probability, clamps it
+near 0 and 1, and so loses its normaliser beyond |l| = 16; dark pixels of dequantised images want
+l = -500.
 """
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 
-from vae_lab.families.base import Likelihood, Support
+from vae_lab.families.base import Likelihood, Size, Support
 
 _NEAR_ZERO = 0.1  # below it the closed forms cancel and their Taylor series are used
 
@@ -28,7 +29,7 @@ class ContinuousBernoulliDistribution(Distribution):
         super().__init__(logits.shape, validate_args=False)
 
     def expand(
-        self, batch_shape: torch.Size, _instance: object = None
+        self, batch_shape: Size, _instance: object = None
     ) -> "ContinuousBernoulliDistribution":
         return ContinuousBernoulliDistribution(self.logits.expand(batch_shape))
 
@@ -57,7 +58,7 @@ class ContinuousBernoulliDistribution(Distribution):
         exact = 1 / large**2 - 1 / (4 * torch.sinh(large.clamp(max=80) / 2) ** 2)
         return torch.where(near, 1 / 12 - small**2 / 240, exact)
 
-    def rsample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def rsample(self, sample_shape: Size = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))
         u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
         near, small, large = (t.expand(shape) for t in self._split())
@@ -67,7 +68,7 @@ class ContinuousBernoulliDistribution(Distribution):
         taylor = u + u * (1 - u) * (small / 2 + small**2 * (1 - 2 * u) / 6)
         return torch.where(near, taylor, mirrored).clamp(0, 1)
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Size = ()) -> Tensor:
         with torch.no_grad():
             return self.rsample(sample_shape)
 

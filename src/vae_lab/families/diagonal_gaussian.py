@@ -8,11 +8,11 @@ from vae_lab.families.normal import diagonal_normal
 
 
 class DiagonalGaussian(Family):
-    """N(mu, diag(sigma^2)); log sigma is bounded softly within +-7."""
+    """N(mu, diag(sigma^2)) of mu and log sigma^2, which is bounded softly within +-14."""
 
     params_per_value = 2
 
     def distribution(self, params: Tensor) -> Distribution:
-        mu, raw = self.split(params)
-        sigma = soft_bound(raw, 7.0).exp()
+        mu, log_var = self.split(params)
+        sigma = (soft_bound(log_var, 14.0) / 2).exp()
         return diagonal_normal(mu, sigma, len(self.event_shape))

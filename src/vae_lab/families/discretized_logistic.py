@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, constraints
 from torch.nn.functional import logsigmoid
 
-from vae_lab.families.base import Likelihood, Support, soft_bound
+from vae_lab.families.base import Likelihood, Size, Support, soft_bound
 
 
 class DiscretizedLogisticDistribution(Distribution):
@@ -26,7 +26,7 @@ class DiscretizedLogisticDistribution(Distribution):
         super().__init__(loc.shape, validate_args=False)
 
     def expand(
-        self, batch_shape: torch.Size, _instance: object = None
+        self, batch_shape: Size, _instance: object = None
     ) -> "DiscretizedLogisticDistribution":
         return DiscretizedLogisticDistribution(
             self.loc.expand(batch_shape), self.log_scale.expand(batch_shape)
@@ -53,7 +53,7 @@ class DiscretizedLogisticDistribution(Distribution):
             total += torch.sigmoid((self.loc - (k + 0.5) / 255) * inverse_scale)
         return total / 255
 
-    def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
+    def sample(self, sample_shape: Size = ()) -> Tensor:
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)

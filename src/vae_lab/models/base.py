@@ -50,7 +50,7 @@ class LatentVariableModel(nn.Module, ABC):
         """p(x|z), batch shape that of z, (*batch, B, *Z)."""
 
     def sample(self, n: int, y: Tensor | None) -> Distribution:
-        """p(x|z) for n draws z from the prior, batch shape (n,); y is (n,) where labels are read."""
+        """p(x|z) for n draws of z, batch shape (n,); y is (n,) where labels are read."""
         prior = self.p_z(y)
         z = prior.sample(() if prior.batch_shape else (n,))
         return self.p_x(z, y)

@@ -22,7 +22,7 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Network(nn.Sequential, ABC):
-    """A stack of stages that maps (*batch, *in_shape) to (*batch, *out_shape). It knows no labels."""
+    """A stack of stages from (*batch, *in_shape) to (*batch, *out_shape). It knows no labels."""
 
     reads_images: ClassVar[bool]
     """Whether it reads its input as an image (C, H, W), so that a label must enter as planes."""

@@ -59,7 +59,13 @@ class ConvEncoder(Network):
 
 
 def _down(
-    in_channels: int, channels: int, kernel: int, stride: int, padding: int, pool: int, activation: str
+    in_channels: int,
+    channels: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    pool: int,
+    activation: str,
 ) -> nn.Sequential:
     conv = nn.Conv2d(in_channels, channels, kernel, stride, padding)
     pooling = [nn.MaxPool2d(pool)] if pool > 1 else []
@@ -98,7 +104,7 @@ class ConvDecoder(Network):
         for stage, count in enumerate(channels):
             small, large = sizes[len(channels) - stage], sizes[len(channels) - stage - 1]
             following = [*channels[1:], out_channels][stage]
-            extra = tuple(b - 2 * a for a, b in zip(small, large, strict=True))
+            extra = (large[0] - 2 * small[0], large[1] - 2 * small[1])
             up = nn.ConvTranspose2d(count, following, 4, 2, 1, output_padding=extra)
             stages.append(nn.Sequential(make_activation(activation), up))
         super().__init__(in_shape, out_shape, stages)

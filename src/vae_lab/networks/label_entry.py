@@ -68,7 +68,10 @@ class Concat(LabelEntry):
                 "model/encoder_label=none model/decoder_label=none."
             )
         self.num_classes, self.in_shape = num_classes, tuple(in_shape)
-        self.as_planes = network.func.reads_images
+        kind = network.func
+        assert isinstance(kind, type)
+        assert issubclass(kind, Network)
+        self.as_planes = kind.reads_images
         if self.as_planes:
             channels, *size = in_shape
             self.network = network((channels + num_classes, *size), out_shape)

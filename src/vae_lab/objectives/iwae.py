@@ -14,7 +14,7 @@ from vae_lab.trace import Trace
 
 
 def iwae(trace: Trace) -> Tensor:
-    """log 1/S sum_s w_s <= log p(x), in nats, (B,); the ELBO at S = 1, tight as S grows."""
+    """Log 1/S sum_s w_s <= log p(x), in nats, (B,); the ELBO at S = 1, tight as S grows."""
     log_w = trace.log_w
     return log_w.logsumexp(0) - math.log(len(log_w))
 

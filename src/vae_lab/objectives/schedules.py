@@ -19,7 +19,7 @@ class Schedule(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, epoch: Tensor) -> Tensor:
-        """beta at this time."""
+        """Beta at this time."""
 
 
 class Constant(Schedule):

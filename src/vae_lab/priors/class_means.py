@@ -12,7 +12,8 @@ from vae_lab.priors.base import Prior, Site
 class ClassMeans(Prior):
     """p(z|y) = N(mu_y, I) with mu learned, so that a class is drawn by moving the mean.
 
-    Against a diagonal Gaussian posterior the KL is 1/2 sum((mu - mu_y)^2 + sigma^2 - log sigma^2 - 1).
+    Against a diagonal Gaussian posterior the KL is
+    1/2 sum((mu - mu_y)^2 + sigma^2 - log sigma^2 - 1).
     """
 
     reads_labels = True

@@ -1,0 +1,82 @@
+"""What the tests share: where the real data are, and small files that stand in for them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+QUICK = (
+    "logger=none",
+    "trainer.max_epochs=1",
+    "trainer.accelerator=cpu",
+    "callbacks.progress=null",
+    "callbacks.figures=null",
+)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests never reach a W&B account, whatever the machine has configured."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    root = os.environ.get("VAE_LAB_DATA")
+    if root is None or not (Path(root) / "MNIST").is_dir():
+        pytest.skip("the real data are not at hand: set VAE_LAB_DATA")
+    return Path(root).resolve()
+
+
+@pytest.fixture
+def colour_file(tmp_path: Path) -> Path:
+    """60 random 8-bit colour images of 32x32, in ten classes."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 3, 32, 32), dtype=np.uint8)
+    path = tmp_path / "colour.npz"
+    np.savez(path, images=images, labels=np.arange(60) % 10)
+    return path
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the embedded default, trained for two epochs."""
+    from vae_lab import train
+
+    folder = tmp_path_factory.mktemp("digits") / "run"
+    train([*QUICK, "trainer.max_epochs=2", f"hydra.run.dir={folder}"], quiet=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A conditional VAE on digits, trained until it reads its labels."""
+    from vae_lab import train
+
+    folder = tmp_path_factory.mktemp("conditional") / "run"
+    train([*QUICK, "model=cvae", "trainer.max_epochs=12", f"hydra.run.dir={folder}"], quiet=True)
+    return folder
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run `python SCRIPT ARGUMENTS` from the repository's root, as a user does."""
+
+    def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, script, *arguments],
+            cwd=ROOT, capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+
+    return run

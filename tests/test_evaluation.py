@@ -1,0 +1,253 @@
+"""Averages over items, evidence in chunks, and figures."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from linear_gaussian import LinearGaussian
+from test_models import batch, vae
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.callbacks.figures import save_figures
+from vae_lab.estimators import sampled
+from vae_lab.evaluation.evidence import activation_bytes, evidence
+from vae_lab.evaluation.figures import classes, draw_all, image_grid
+from vae_lab.evaluation.labels import with_shuffled_labels
+from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, bits_per_dim
+from vae_lab.families import Support
+from vae_lab.families.normal import diagonal_normal
+from vae_lab.models import LatentVariableModel
+from vae_lab.networks import Concat
+from vae_lab.objectives import elbo
+from vae_lab.priors import ClassMeans
+from vae_lab.trace import Batch, Draw, Latent, Trace
+
+
+class ExactModel(LatentVariableModel):
+    """A linear-Gaussian model that infers with its exact posterior, or a widened one."""
+
+    reads_labels = False
+
+    def __init__(self, widen: float = 1.0) -> None:
+        super().__init__((6,), (3,), None)
+        torch.manual_seed(1)
+        self.exact = LinearGaussian(torch.randn(6, 3), torch.randn(6), torch.tensor(0.4))
+        self.widen = widen
+        self.anchor = nn.Parameter(torch.zeros(()))
+
+    def q_z(self, x: Tensor, y: Tensor | None) -> Distribution:
+        q = self.exact.posterior(x.double())
+        return torch.distributions.MultivariateNormal(
+            q.mean,
+            q.covariance_matrix * self.widen,  # type: ignore[attr-defined]
+        )
+
+    def p_z(self, y: Tensor | None) -> Distribution:
+        return diagonal_normal(torch.zeros(3).double(), torch.ones(3).double(), 1)
+
+    def p_x(self, z: Tensor, y: Tensor | None) -> Distribution:
+        return self.exact.likelihood(z)
+
+    def forward(self, batch: Batch, draw: Draw) -> Trace:
+        latent = draw(self.q_z(batch.x, None), self.p_z(None))
+        return Trace(batch.x, None, self.p_x(latent.z, None), (latent,))
+
+
+def data_of(model: ExactModel, n: int = 40) -> Batch:
+    return Batch(model.exact.sample(n), None, torch.arange(n))
+
+
+@pytest.mark.parametrize("k", [1, 7])
+@pytest.mark.parametrize("memory_mib", [1e-6, 100])
+def test_evidence_is_exact_under_the_exact_posterior(k: int, memory_mib: float) -> None:
+    model = ExactModel()
+    data = data_of(model)
+    (found,) = evidence(model, [data], k, memory_mib, seed=0)
+    expected = model.exact.log_evidence(data.x)
+    torch.testing.assert_close(found.log_px, expected, rtol=0, atol=1e-10)
+
+
+def test_chunks_change_neither_the_number_of_draws_nor_the_bound() -> None:
+    # logsumexp less log K with the wrong K after chunking would be off by log 2 or more.
+    model = ExactModel(widen=2.0)
+    data = data_of(model, 400)
+    results = [next(evidence(model, [data], 64, mib, seed=0)) for mib in (1e-6, 0.5, 1000)]
+    for a, b in pairwise(results):
+        gap = a.log_px - b.log_px
+        assert abs(float(gap.mean())) < 4 * float(gap.std()) / math.sqrt(400) + 1e-9
+        assert abs(float(gap.mean())) < 0.1
+        assert abs(float((a.elbo - b.elbo).mean())) < 0.5
+
+
+def test_the_bound_rises_with_k_towards_the_evidence() -> None:
+    model = ExactModel(widen=2.0)
+    data = data_of(model, 500)
+    exact = float(model.exact.log_evidence(data.x).mean())
+    bounds = [float(next(evidence(model, [data], k, 100, 0)).log_px.mean()) for k in (1, 10, 500)]
+    assert bounds[0] < bounds[1] < bounds[2] < exact + 0.02
+    assert exact - bounds[2] < 0.05
+
+
+def test_elbo_is_distortion_and_rate() -> None:
+    model = vae()
+    (found,) = evidence(model, [batch((1, 8, 8))], 50, 0.01, seed=0)
+    torch.testing.assert_close(found.elbo, -found.distortion - found.rate)
+
+
+def test_memory_is_counted_for_every_layer() -> None:
+    small, large = (activation_bytes(vae(z_shape=(d,))) for d in (2, 200))
+    assert large - small >= 198 * 4 * 2
+
+
+def test_evaluation_leaves_the_model_without_hooks() -> None:
+    model = vae()
+    list(evidence(model, [batch((1, 8, 8))], 2, 1, 0))
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+# Metrics
+
+
+def trace_of(model: LatentVariableModel, data: Batch) -> Trace:
+    return model(data, sampled(1))
+
+
+def test_means_are_over_items_not_batches() -> None:
+    torch.manual_seed(0)
+    model, data = vae(), batch((1, 8, 8), 10)
+    traces = [trace_of(model, data[:8]), trace_of(model, data[8:])]
+    metrics = BoundMetrics()
+    for trace in traces:
+        metrics.update(trace, 2 * elbo(trace))
+    every = torch.cat([elbo(trace) for trace in traces]).mean()
+    found = metrics.compute()
+    torch.testing.assert_close(found["elbo"], every)
+    torch.testing.assert_close(found["objective"], 2 * every)
+    torch.testing.assert_close(found["elbo"], -found["distortion"] - found["rate"])
+
+
+def test_active_units_are_those_whose_mean_varies() -> None:
+    mean = torch.zeros(1000, 4)
+    mean[:, 0] = torch.randn(1000)  # varies
+    mean[:, 1] = 5 + 0.05 * torch.randn(1000)  # varies by 0.0025: below the threshold
+    mean[:, 2] = 0.2 * torch.randn(1000)  # by 0.04: above
+    q = diagonal_normal(mean, torch.ones_like(mean), 1)
+    trace = Trace(mean, None, q, (Latent(q.sample((1,)), q, q),))
+    units = ActiveUnits(4)
+    units.update(trace)
+    assert int(units.compute()) == 2
+
+
+def test_active_units_survive_a_large_offset() -> None:
+    mean = 300 + 0.2 * torch.randn(5000, 1)
+    q = diagonal_normal(mean, torch.ones_like(mean), 1)
+    units = ActiveUnits(1)
+    units.update(Trace(mean, None, q, (Latent(q.sample((1,)), q, q),)))
+    assert int(units.compute()) == 1
+
+
+def test_metrics_of_two_processes_add_up() -> None:
+    model, data = vae(), batch((1, 8, 8), 10)
+    shares = [trace_of(model, data[:3]), trace_of(model, data[3:])]
+    parts = []
+    for share in shares:
+        part = BoundMetrics()
+        part.update(share, elbo(share))
+        parts.append(part)
+    together = BoundMetrics()
+    for share in shares:
+        together.update(share, elbo(share))
+    summed = sum(part.total for part in parts) / sum(part.count for part in parts)
+    torch.testing.assert_close(summed, torch.stack(list(together.compute().values())))
+    assert set(together._reductions.values()) == {torchmetrics_sum()}
+
+
+def torchmetrics_sum() -> object:
+    from torchmetrics.utilities import dim_zero_sum
+
+    return dim_zero_sum
+
+
+def test_bits_per_dim() -> None:
+    nats = 3072 * math.log(2)
+    assert bits_per_dim(nats, 3072, Support.LEVELS, False) == pytest.approx(1)
+    assert bits_per_dim(nats, 3072, Support.BINARY, False) == pytest.approx(1)
+    assert bits_per_dim(nats, 3072, Support.CONTINUOUS, True) == pytest.approx(9)
+    assert bits_per_dim(nats, 3072, Support.CONTINUOUS, False) is None
+    assert bits_per_dim(nats, 3072, Support.GREY, False) is None
+
+
+def test_a_uniform_density_of_dequantised_data_costs_eight_bits() -> None:
+    from vae_lab.families import ContinuousBernoulli
+
+    d = ContinuousBernoulli((1, 4, 4))(torch.zeros(1, 1, 4, 4))
+    nats = -float(d.log_prob(torch.rand(1, 1, 4, 4)))
+    assert bits_per_dim(nats, 16, Support.CONTINUOUS, True) == pytest.approx(8)
+
+
+# Labels
+
+
+def test_shuffling_keeps_images_and_permutes_labels() -> None:
+    data = batch((1, 8, 8), 10)
+    (shuffled,) = with_shuffled_labels([data], seed=0)
+    assert torch.equal(shuffled.x, data.x)
+    assert data.y is not None
+    assert shuffled.y is not None
+    assert not torch.equal(shuffled.y, data.y)
+    assert sorted(shuffled.y.tolist()) == sorted(data.y.tolist())
+
+
+# Figures
+
+
+@pytest.mark.parametrize(
+    ("parts", "expected"),
+    [
+        ({}, {"reconstructions", "samples", "interpolation"}),
+        ({"z_shape": (2,)}, {"latent_means", "manifold"}),
+        ({"encoder_label": Concat, "decoder_label": Concat}, {"classes"}),
+        ({"prior": ClassMeans}, {"classes", "class_path"}),
+        ({"x_shape": (3, 32, 32)}, {"reconstructions"}),
+    ],
+)
+def test_every_figure_a_model_calls_for_is_drawn(
+    tmp_path: Path, parts: dict[str, object], expected: set[str]
+) -> None:
+    model = vae(**parts)
+    data = batch(model.x_shape, 10)
+    figures = draw_all(model, data)
+    assert expected <= set(figures)
+    paths = save_figures(figures, tmp_path)
+    assert all(path.stat().st_size > 1000 for path in paths.values())
+    assert model.training
+
+
+def test_vectors_have_no_pictures() -> None:
+    model = vae(x_shape=(12,), z_shape=(2,))
+    assert set(draw_all(model, batch((12,)))) == {"latent_means"}
+
+
+def test_a_column_of_the_class_grid_shares_its_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    model = vae(encoder_label=Concat, decoder_label=Concat)
+    whole = model.p_x
+    monkeypatch.setattr(model, "p_x", lambda z, y: (seen.append(z), whole(z, y))[1])
+    with torch.no_grad():
+        classes(model, 10)
+    assert len(seen) == 10
+    assert all(torch.equal(z, seen[0]) for z in seen)
+    assert not torch.equal(seen[0][0], seen[0][1])
+
+
+def test_an_image_grid_puts_rows_below_each_other() -> None:
+    x = torch.zeros(2, 3, 1, 4, 5)
+    x[1, 2] = 1.0
+    picture = image_grid(x, "grid").axes[0].images[0].get_array()
+    assert picture is not None
+    assert picture.shape == (10, 18)
+    assert float(picture[5:9, 12:17].min()) == 1
+    assert float(picture[:4, :5].max()) == 0

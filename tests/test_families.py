@@ -1,0 +1,234 @@
+"""Every density is one: mass, moments, gradients, precision."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
+from torch.distributions import Distribution
+
+from vae_lab.errors import InputError
+from vae_lab.families import (
+    Bernoulli,
+    BernoulliGrey,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    DiscretizedLogistic,
+    Family,
+    FixedSigma,
+    Gaussian,
+    LearnedSigma,
+    Likelihood,
+    OptimalSigma,
+    Support,
+)
+from vae_lab.families.base import soft_bound
+
+SHAPES = [(1, 2, 3), (3, 4, 4), (5,)]
+
+
+def gaussian(shape: tuple[int, ...]) -> Gaussian:
+    return Gaussian(shape, LearnedSigma(0.2))
+
+
+LIKELIHOODS = [Bernoulli, ContinuousBernoulli, DiscretizedLogistic, gaussian]
+FAMILIES = [*LIKELIHOODS, BernoulliGrey, DiagonalGaussian]
+
+
+def one_value(make: object, params: Tensor) -> Distribution:
+    """One distribution over a single value for each row of params, (N, k)."""
+    family: Family = make((1,)).double()  # type: ignore[operator]
+    return family(params.double())
+
+
+def grid_of(params_per_value: int, spread: float) -> Tensor:
+    ticks = torch.linspace(-spread, spread, 9)
+    return torch.cartesian_prod(*[ticks] * params_per_value).reshape(-1, params_per_value)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("make", FAMILIES)
+def test_contract(make: object, shape: tuple[int, ...]) -> None:
+    family: Family = make(shape)  # type: ignore[operator]
+    assert family.param_shape[1:] == shape[1:]
+    d = family(torch.randn(2, 4, *family.param_shape))
+    assert d.batch_shape == (2, 4)
+    assert d.event_shape == shape
+    assert d.mean.shape == (2, 4, *shape)
+    x = d.sample()
+    assert x.shape == (2, 4, *shape)
+    assert d.log_prob(x).shape == (2, 4)
+
+
+@pytest.mark.parametrize("params", [1, 8, 30, 300])
+def test_bernoulli_mass(params: float) -> None:
+    d = one_value(Bernoulli, grid_of(1, params))
+    mass = sum(d.log_prob(torch.full((9, 1), v, dtype=torch.float64)).exp() for v in (0.0, 1.0))
+    torch.testing.assert_close(mass, torch.ones(9, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("spread", [1, 5, 40])
+def test_discretized_logistic_mass_over_256_levels(spread: float) -> None:
+    params = grid_of(2, spread)
+    d = one_value(DiscretizedLogistic, params)
+    levels = torch.arange(256, dtype=torch.float64).reshape(256, 1, 1) / 255
+    mass = d.log_prob(levels.expand(256, len(params), 1)).exp().sum(0)
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.2, 4, 40, 500])
+def test_continuous_bernoulli_integral(spread: float) -> None:
+    params = grid_of(1, spread)
+    d = one_value(ContinuousBernoulli, params)
+    x = torch.linspace(0, 1, 200_001, dtype=torch.float64).reshape(-1, 1, 1)
+    density = d.log_prob(x.expand(-1, len(params), 1)).exp()
+    integral = torch.trapezoid(density, dx=1 / 200_000, dim=0)
+    torch.testing.assert_close(integral, torch.ones_like(integral), rtol=0, atol=1e-6)
+
+
+def test_continuous_bernoulli_is_torchs_where_that_does_not_clamp() -> None:
+    logits = torch.linspace(-12, 12, 49, dtype=torch.float64).reshape(-1, 1)
+    ours = one_value(ContinuousBernoulli, logits)
+    theirs = TorchContinuousBernoulli(logits=logits)
+    x = torch.rand(49, 1, dtype=torch.float64)
+    torch.testing.assert_close(ours.log_prob(x), theirs.log_prob(x).squeeze(1), rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.mean, theirs.mean, rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.variance, theirs.variance, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("logit", [0.0999999, 0.1000001, -0.0999999, -0.1000001])
+def test_continuous_bernoulli_has_no_step_between_its_branches(logit: float) -> None:
+    params = torch.tensor([[logit]], dtype=torch.float64, requires_grad=True)
+    d = one_value(ContinuousBernoulli, params)
+    log_prob = d.log_prob(torch.tensor([[0.3]], dtype=torch.float64))
+    l = params.detach().abs()  # noqa: E741
+    normaliser = params.detach().clamp(min=0) + ((1 - (-l).exp()) / l).log()
+    torch.testing.assert_close(log_prob.detach(), (0.3 * params.detach() - normaliser)[0])
+    (gradient,) = torch.autograd.grad(log_prob.sum(), params)
+    torch.testing.assert_close(gradient, 0.3 - d.mean.detach(), rtol=0, atol=1e-9)
+
+
+def test_gaussian_integral_keeps_log_sigma_and_log_two_pi() -> None:
+    d = one_value(gaussian, grid_of(1, 4))
+    x = torch.linspace(-3, 4, 200_001, dtype=torch.float64).reshape(-1, 1, 1)
+    integral = torch.trapezoid(d.log_prob(x.expand(-1, 9, 1)).exp(), dx=7 / 200_000, dim=0)
+    torch.testing.assert_close(integral, torch.ones_like(integral), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [*LIKELIHOODS, DiagonalGaussian])
+@pytest.mark.parametrize("spread", [0.05, 3, 20])
+def test_samples_have_the_stated_mean(make: object, spread: float) -> None:
+    k = make((1,)).params_per_value  # type: ignore[operator]
+    d = one_value(make, grid_of(k, spread))
+    n = 20_000
+    x = d.sample((n,))
+    error = x.std(0) / math.sqrt(n) + 1e-3 / math.sqrt(n)  # rare events leave an empty deviation
+    assert ((x.mean(0) - d.mean).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("make", [ContinuousBernoulli, gaussian, DiagonalGaussian])
+def test_samples_have_the_stated_variance(make: object) -> None:
+    k = make((1,)).params_per_value  # type: ignore[operator]
+    d = one_value(make, grid_of(k, 3))
+    n = 50_000
+    squares = (d.sample((n,)) - d.mean).square()
+    error = squares.std(0) / math.sqrt(n)
+    assert ((squares.mean(0) - d.variance).abs() < 5 * error).all()
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e4])
+@pytest.mark.parametrize("make", FAMILIES)
+def test_every_parameter_gets_a_finite_gradient(make: object, spread: float) -> None:
+    family: Family = make((1, 4, 4))  # type: ignore[operator]
+    params = (spread * torch.randn(3, *family.param_shape)).requires_grad_()
+    d = family(params)
+    x = d.sample() if isinstance(family, DiagonalGaussian) else torch.rand(3, 1, 4, 4).round()
+    d.log_prob(x).sum().backward()
+    for value in (params, *family.parameters()):
+        assert value.grad is not None
+        assert value.grad.isfinite().all()
+    if spread == 1:
+        assert (params.grad != 0).all()
+
+
+@pytest.mark.parametrize("make", FAMILIES)
+def test_bf16_autocast_gives_the_float32_density(make: object) -> None:
+    family: Family = make((1, 28, 28))  # type: ignore[operator]
+    params = torch.randn(4, *family.param_shape).bfloat16()  # what a network hands over
+    x = torch.rand(4, 1, 28, 28).round()
+    expected = family(params.float()).log_prob(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = family(params).log_prob(x)
+    assert found.dtype is torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", LIKELIHOODS)
+def test_float32_agrees_with_float64(make: object) -> None:
+    family: Likelihood = make((1, 28, 28))  # type: ignore[operator]
+    params = 3 * torch.randn(4, *family.param_shape)
+    x = (torch.rand(4, 1, 28, 28) * 255).round() / 255
+    single = family(params).log_prob(x)
+    double = family.double()(params.double()).log_prob(x.double())
+    torch.testing.assert_close(single.double(), double, rtol=1e-5, atol=1e-3)
+
+
+def test_optimal_sigma_is_the_rms_of_the_residuals() -> None:
+    sigma = OptimalSigma(0.25)
+    assert float(sigma()) == 0.25
+    residuals = [0.1 * torch.randn(3, 1, 4, 4), 0.3 * torch.randn(2, 1, 4, 4)]
+    for residual in residuals:
+        sigma.observe(residual)
+    sigma.refit()
+    every = torch.cat([r.flatten() for r in residuals])
+    assert float(sigma()) == pytest.approx(float(every.square().mean().sqrt()), rel=1e-4)
+    # No other sigma makes those residuals likelier.
+    best, other = (
+        torch.distributions.Normal(0, s).log_prob(every).sum() for s in (sigma(), sigma() * 1.05)
+    )
+    assert best > other
+
+
+def test_optimal_sigma_starts_anew_each_epoch() -> None:
+    sigma = OptimalSigma(0.25)
+    for scale in (1.0, 0.01):
+        sigma.observe(scale * torch.ones(100))
+        sigma.refit()
+    assert float(sigma()) == pytest.approx(0.01, rel=0.01)
+
+
+def test_sigma_has_a_soft_floor() -> None:
+    learned = LearnedSigma(0.2)
+    with torch.no_grad():
+        learned.log_sigma.fill_(-100.0)
+    assert float(learned().detach()) == pytest.approx(1e-3)
+    optimal = OptimalSigma(0.25)
+    optimal.observe(torch.zeros(10))
+    optimal.refit()
+    assert float(optimal()) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("kind", [FixedSigma, LearnedSigma, OptimalSigma])
+def test_sigma_starts_where_it_is_told(kind: type) -> None:
+    assert float(kind(0.3)().detach()) == pytest.approx(0.3)
+    with pytest.raises(InputError, match="sigma"):
+        kind(0.0)
+
+
+def test_soft_bound_is_near_the_identity_inside_and_keeps_a_gradient() -> None:
+    value = torch.tensor([0.01, 3.0, 20.0], dtype=torch.float64, requires_grad=True)
+    bounded = soft_bound(value, 7.0)
+    assert float(bounded[0].detach()) == pytest.approx(0.01, rel=1e-4)
+    assert (bounded.abs() < 7).all()
+    bounded.sum().backward()
+    assert (value.grad > 0).all()
+
+
+def test_supports() -> None:
+    assert [kind.support for kind in (Bernoulli, BernoulliGrey, ContinuousBernoulli)] == [
+        Support.BINARY,
+        Support.GREY,
+        Support.CONTINUOUS,
+    ]
+    assert [s.is_discrete for s in Support] == [True, True, False, False]

@@ -1,0 +1,125 @@
+"""Every part serves every other, on every shape; and the priors."""
+
+from functools import partial
+from itertools import product
+
+import pytest
+import torch
+
+from vae_lab.errors import InputError
+from vae_lab.estimators import Pathwise
+from vae_lab.families import (
+    Bernoulli,
+    ContinuousBernoulli,
+    DiagonalGaussian,
+    DiscretizedLogistic,
+    Gaussian,
+    LearnedSigma,
+)
+from vae_lab.models import VAE
+from vae_lab.networks import MLP, Concat, ConvDecoder, ConvEncoder, NoLabel
+from vae_lab.objectives import elbo
+from vae_lab.priors import ClassMeans, StandardNormal
+from vae_lab.trace import Batch
+
+ENCODERS = [partial(MLP, widths=[16]), partial(ConvEncoder, channels=[4, 8], widths=[16])]
+DECODERS = [partial(MLP, widths=[16]), partial(ConvDecoder, channels=[8, 4], widths=[16])]
+
+
+def gaussian(shape: tuple[int, ...]) -> Gaussian:
+    return Gaussian(shape, LearnedSigma(0.2))
+
+
+LIKELIHOODS = [Bernoulli, ContinuousBernoulli, DiscretizedLogistic, gaussian]
+IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
+
+
+def vae(**parts: object) -> VAE:
+    usual = {
+        "x_shape": (1, 8, 8),
+        "z_shape": (4,),
+        "num_classes": 10,
+        "encoder": ENCODERS[0],
+        "decoder": DECODERS[0],
+        "encoder_label": NoLabel,
+        "decoder_label": NoLabel,
+        "posterior": DiagonalGaussian,
+        "likelihood": Bernoulli,
+        "prior": StandardNormal,
+    }
+    return VAE(**{**usual, **parts})  # type: ignore[arg-type]
+
+
+def batch(shape: tuple[int, ...], n: int = 5) -> Batch:
+    return Batch(torch.rand(n, *shape).round(), torch.arange(n), torch.arange(n))
+
+
+@pytest.mark.parametrize("entry", [NoLabel, Concat])
+@pytest.mark.parametrize("prior", [StandardNormal, ClassMeans])
+@pytest.mark.parametrize("shape", IMAGES)
+def test_every_part_serves_every_other(
+    shape: tuple[int, ...], prior: object, entry: object
+) -> None:
+    for encoder, decoder, likelihood in product(ENCODERS, DECODERS, LIKELIHOODS):
+        model = vae(
+            x_shape=shape, encoder=encoder, decoder=decoder, likelihood=likelihood, prior=prior,
+            encoder_label=entry, decoder_label=entry,
+        )  # fmt: skip
+        data = batch(shape)
+        trace = model(data, Pathwise(3).draw)
+        assert trace.log_w.shape == (3, 5)
+        assert trace.kl.shape == (1, 3, 5)
+        (-elbo(trace).mean()).backward()
+        assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+        assert model.sample(5, data.y).mean.shape == (5, *shape)
+        assert model.reconstruct(data).mean.shape == (5, *shape)
+
+
+def test_whether_labels_are_read() -> None:
+    assert not vae().reads_labels
+    assert vae(encoder_label=Concat).reads_labels
+    assert vae(decoder_label=Concat).reads_labels
+    assert vae(prior=ClassMeans).reads_labels
+
+
+def test_class_means_kl_is_the_formula() -> None:
+    model = vae(prior=ClassMeans).double()
+    data = batch((1, 8, 8))
+    data = Batch(data.x.double(), data.y, data.index)
+    latent = model(data, Pathwise(1).draw).latents[0]
+    mu, sigma = latent.q.mean, latent.q.stddev
+    mu_y = model.prior.mu[data.y]
+    formula = 0.5 * ((mu - mu_y) ** 2 + sigma**2 - (sigma**2).log() - 1).sum(-1)
+    assert latent.has_closed_form_kl
+    torch.testing.assert_close(latent.kl[0], formula, rtol=0, atol=1e-12)
+
+
+def test_a_class_is_drawn_by_moving_the_mean() -> None:
+    model = vae(prior=ClassMeans)
+    draws = []
+    for y in (3, 7):
+        torch.manual_seed(1)
+        draws.append(model.p_z(torch.full((4,), y)).sample())
+    shift = model.prior.mu[7] - model.prior.mu[3]
+    torch.testing.assert_close(draws[1] - draws[0], shift.expand(4, 4).detach())
+
+
+@pytest.mark.parametrize("z_shape", [(0,), (-2,), (), (4, 0), (2.5,)])
+def test_latent_sizes_below_one_are_refused(z_shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="z_shape"):
+        vae(z_shape=z_shape)
+
+
+def test_conditional_parts_refuse_data_without_classes() -> None:
+    for part in ({"prior": ClassMeans}, {"encoder_label": Concat}, {"decoder_label": Concat}):
+        with pytest.raises(InputError, match="labels"):
+            vae(num_classes=None, **part)
+
+
+def test_labels_are_checked() -> None:
+    model = vae(prior=ClassMeans)
+    for y in (None, torch.tensor([10]), torch.tensor([-1])):
+        with pytest.raises(InputError, match="labels"):
+            model.check_labels(y)
+    model.check_labels(torch.tensor([0, 9]))
+    vae().check_labels(None)

@@ -1,0 +1,56 @@
+import pytest
+import torch
+from test_trace import exact_trace
+
+from vae_lab.errors import InputError
+from vae_lab.objectives import ELBO, IWAE, Constant, Cyclical, LinearWarmup, elbo
+
+
+def at(schedule: torch.nn.Module, *epochs: float) -> list[float]:
+    return [float(schedule(torch.tensor(epoch))) for epoch in epochs]
+
+
+def test_schedules() -> None:
+    assert at(Constant(4.0), 0, 9) == [4, 4]
+    assert at(LinearWarmup(10, start=0.5), 0, 5, 10, 20) == [0.5, 0.75, 1, 1]
+    assert at(Cyclical(10, ramp=0.5), 0, 2.5, 5, 9, 10, 12.5) == [0, 0.5, 1, 1, 0, 0.5]
+
+
+def test_schedules_stay_tensors() -> None:
+    epoch = torch.tensor(3.0)
+    for schedule in (Constant(), LinearWarmup(5), Cyclical(5)):
+        assert isinstance(schedule(epoch), torch.Tensor)
+
+
+def test_elbo_follows_its_schedule() -> None:
+    trace, _ = exact_trace()
+    objective = ELBO(LinearWarmup(10))
+    torch.testing.assert_close(objective(trace, torch.tensor(5.0)), elbo(trace, 0.5))
+    assert objective.monitor == "elbo"
+    assert objective.warmup_epochs == 10
+
+
+def test_only_the_plain_elbo_says_nothing_of_itself() -> None:
+    assert ELBO(Constant(1.0)).describe() == ""
+    assert "beta 4" in ELBO(Constant(4.0)).describe()
+    assert "10 epochs" in ELBO(LinearWarmup(10)).describe()
+
+
+def test_iwae_of_one_draw_is_refused() -> None:
+    trace, _ = exact_trace(draws=1)
+    with pytest.raises(InputError, match="num_draws"):
+        IWAE()(trace, torch.tensor(0.0))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Constant(-1),
+        lambda: LinearWarmup(0),
+        lambda: Cyclical(0),
+        lambda: Cyclical(5, ramp=0),
+    ],
+)
+def test_senseless_schedules_are_refused(make: object) -> None:
+    with pytest.raises(InputError, match="objective.beta"):
+        make()  # type: ignore[operator]
