@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests run
+torch.set_num_threads(1)  # small models, shared machines: more threads only wait for each other
+
 ROOT = Path(__file__).parents[1]
 QUICK = (
     "logger=none",

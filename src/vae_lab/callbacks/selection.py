@@ -11,16 +11,17 @@ class BestCheckpoint(lightning.ModelCheckpoint):
 
     def __init__(self, dirpath: str) -> None:
         super().__init__(
-            dirpath, filename="best", monitor="val/elbo", mode="max", enable_version_counter=False
-        )
+            dirpath, filename="best", monitor="val/elbo", mode="max",
+            enable_version_counter=False, save_on_train_epoch_end=True,
+        )  # fmt: skip
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.monitor = _training(pl_module).monitor
         super().setup(trainer, pl_module, stage)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if _training(pl_module).past_warmup():
-            super().on_validation_end(trainer, pl_module)
+            super().on_train_epoch_end(trainer, pl_module)
 
 
 class LastCheckpoint(lightning.ModelCheckpoint):
