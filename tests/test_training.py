@@ -15,7 +15,7 @@ from test_data import datamodule
 from test_models import vae
 from torch import Tensor
 
-from vae_lab import InputError, Run, load, train
+from vae_lab import InputError, Run, train
 from vae_lab.callbacks import BestCheckpoint, EarlyStopping
 from vae_lab.data import Digits, Images, Source
 from vae_lab.estimators import Pathwise
@@ -288,4 +288,3 @@ def test_gradient_reaches_every_parameter_of_a_conditional_model() -> None:
     for name, parameter in module.model.named_parameters():
         assert parameter.grad is not None, name
         assert (parameter.grad != 0).any(), name
-

@@ -141,7 +141,7 @@ def model(cfg: Any) -> LatentVariableModel:
 
 def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> Training:
     """The LightningModule, for data that are set up."""
-    return Training(
+    built = Training(
         model=model(cfg.model),
         objective=part(cfg.objective, "objective"),
         estimator=part(cfg.estimator, "estimator"),
@@ -151,6 +151,13 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
         dequantized=datamodule.preparation.dequantize,
         record=record,
     )
+    try:  # partials show what they think of their arguments only when they are called
+        optimizer = built.optimizer(built.parameters())
+        if built.scheduler is not None:
+            built.scheduler(optimizer)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"optimizer or scheduler cannot be built: {_one_line(error)}") from error
+    return built
 
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:

@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import hydra
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -31,16 +33,29 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     """Run `task` under Hydra with this primary config; bad input ends in one line and status 1."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
+
+    @contextmanager
+    def told_in_one_line() -> Iterator[None]:
+        try:
+            with _explained(config_name, sys.argv[1:]):
+                yield
+        except InputError as error:
+            if wants_traceback:
+                raise
+            message = Text.assemble(("error: ", "bold red"), str(error))
+            Console(stderr=True).print(message, soft_wrap=True)
+            sys.exit(1)
+
+    @wraps(task)
+    def job(cfg: DictConfig) -> object:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            return task(cfg)  # Hydra says which job failed, and goes on with the others
+        with told_in_one_line():
+            return task(cfg)
+
     command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-    try:
-        with _explained(config_name, sys.argv[1:]):
-            command(task)()
-    except InputError as error:
-        if wants_traceback:
-            raise
-        message = Text.assemble(("error: ", "bold red"), str(error))
-        Console(stderr=True).print(message, soft_wrap=True)
-        sys.exit(1)
+    with told_in_one_line():
+        command(job)()
 
 
 def train_task(cfg: DictConfig) -> float | None:

@@ -64,10 +64,9 @@ class ImageDataModule(L.LightningDataModule):
             num_workers: Processes that read a streamed set.
         """
         super().__init__()
-        if batch_size < 1:
-            raise InputError(f"data.batch_size must be 1 or more, not {batch_size}.")
-        if limit is not None and limit < 1:
-            raise InputError(f"data.limit must be 1 or more, or null, not {limit}.")
+        for name, count in (("batch_size", batch_size), ("limit", 1 if limit is None else limit)):
+            if not isinstance(count, int) or count < 1:
+                raise InputError(f"data.{name} must be a number of 1 or more, not {count}.")
         self.source, self.support, self.seed = source, support, seed
         self.x_shape = None if x_shape is None else tuple(x_shape)
         self.num_classes = num_classes

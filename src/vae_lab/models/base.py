@@ -1,6 +1,7 @@
 """What every model promises."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,15 @@ class LatentVariableModel(nn.Module, ABC):
 
     likelihood: Likelihood
 
-    def __init__(self, x_shape: Shape, z_shape: Shape, num_classes: int | None) -> None:
+    def __init__(
+        self, x_shape: Sequence[int], z_shape: Sequence[int], num_classes: int | None
+    ) -> None:
         """Raises InputError for a latent size below 1."""
         super().__init__()
-        if not z_shape or not all(isinstance(size, int) and size >= 1 for size in z_shape):
+        sizes = z_shape if isinstance(z_shape, list | tuple) else ()
+        if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
             raise InputError(
-                f"model.z_shape must hold sizes of 1 or more, such as [32], not {list(z_shape)}."
+                f"model.z_shape must hold sizes of 1 or more, such as [32], not {z_shape}."
             )
         self.x_shape, self.z_shape = tuple(x_shape), tuple(z_shape)
         self.num_classes = num_classes

@@ -39,7 +39,7 @@ class VAE(LatentVariableModel):
         prior: Callable[[Site], Prior],
     ) -> None:
         """Raises InputError for sizes below 1, and where a part refuses the shape it is given."""
-        super().__init__(tuple(x_shape), tuple(z_shape), num_classes)
+        super().__init__(x_shape, z_shape, num_classes)
         x, z = self.x_shape, self.z_shape
         self.posterior, self.likelihood = posterior(z), likelihood(x)
         self.encoder = encoder_label(encoder, x, self.posterior.param_shape, num_classes)

@@ -1,0 +1,194 @@
+"""Bad input gets one clear line, before any training, and leaves nothing behind."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK, ROOT
+
+from vae_lab import InputError, load, train
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+BAD = [
+    (["model=conv_vea"], "unknown choice of model 'conv_vea'. Did you mean 'conv_vae'"),
+    (["model/encoder=con"], "unknown choice of model/encoder 'con'. Did you mean 'conv'"),
+    (["modle=conv_vae"], "unknown key 'modle'. Did you mean 'model'"),
+    (["model/encodr=conv"], "unknown group 'model/encodr'. Did you mean 'model/encoder'"),
+    (["model.z_shap=[2]"], "unknown key of model 'z_shap'. Did you mean 'z_shape'"),
+    (["trainer.max_epoch=2"], "unknown key of trainer 'max_epoch'. Did you mean 'max_epochs'"),
+    (["model.encoder.chanels=[2]"], "unknown key of model.encoder 'chanels'"),
+    (["+model.encoder.width=2"], "unknown argument of model.encoder (MLP) 'width'"),
+    (["data.binarize=false"], "bernoulli_grey"),
+    (["model/likelihood=gaussian", "data.binarize=true"], "drop data.binarize=true"),
+    (["model.z_shape=[0]"], "model.z_shape must hold sizes of 1 or more"),
+    (["model.z_shape=3"], "model.z_shape must hold sizes of 1 or more"),
+    (["data.batch_size=0"], "data.batch_size must be a number of 1 or more"),
+    (["data.batch_size=many"], "data.batch_size must be"),
+    (["objective/beta=linear_warmup"], "longer than the training's 1"),
+    (["data=tensors"], "not set: data.path"),
+    (["data=tensors", "data.path=nowhere.npz"], "no file at nowhere.npz"),
+    (["data=folder", "data.path=nowhere"], "data.path"),
+    (["objective=iwae", "estimator.num_draws=1"], "estimator.num_draws to 2 or more"),
+    (["model.encoder.activation=rellu"], "Did you mean 'relu'"),
+    (["optimizer.lr=fast"], "optimizer or scheduler cannot be built"),
+    (["trainer.devices=zero"], "trainer cannot be built"),
+    (["seed=x"], "seed must be a whole number"),
+    (["optimizer._target_=os.system"], "may not be built"),
+    (["model.encoder.widths=[0]"], "widths must be whole numbers of 1 or more"),
+    (["model=conv_vae", "model.encoder.channels=[4,4,4,4,4]"], "fewer channels"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), BAD, ids=lambda v: str(v)[:40])
+def test_bad_input_is_one_line_and_leaves_nothing(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    folder = tmp_path / "runs" / "run"
+    with pytest.raises(InputError) as caught:
+        train([*QUICK, f"hydra.run.dir={folder}", *overrides], quiet=True)
+    message = str(caught.value)
+    assert said in message
+    assert "\n" not in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_conditional_model_needs_labels(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((40, 8, 8), "uint8"))
+    for model in ("cvae", "cvae_class_means"):
+        with pytest.raises(InputError, match="labels"):
+            train([*QUICK, f"model={model}", "data=tensors", f"data.path={tmp_path / 'x.npz'}",
+                   f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_outside_the_classes(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", images=np.zeros((40, 8, 8), "uint8"), labels=np.arange(40) % 5)
+    with pytest.raises(InputError, match="outside the 4 classes"):
+        train([*QUICK, "data=tensors", f"data.path={tmp_path / 'x.npz'}", "data.num_classes=4",
+               f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
+
+
+def test_missing_data_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(InputError, match="VAE_LAB_DATA") as caught:
+        train([*QUICK, "data=mnist", f"data.root={tmp_path / 'absent'}",
+               f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
+    assert str(tmp_path / "absent") in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def one_line_of(finished: "subprocess.CompletedProcess[str]") -> str:
+    """What a command said of bad input: status 1, one line, no traceback."""
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr + finished.stdout
+    lines = [line for line in finished.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, finished.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+def test_the_command_prints_one_line(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    said = one_line_of(command("train.py", "model=conv_vea", f"hydra.run.dir={folder}"))
+    assert "conv_vae, cvae, cvae_class_means, mlp_vae" in said
+    said = one_line_of(command("train.py", "data.batch_size=0", f"hydra.run.dir={folder}"))
+    assert "batch_size" in said
+    assert not folder.exists()
+
+
+def test_an_unwritable_output_folder(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    said = one_line_of(command("train.py", f"hydra.run.dir={tmp_path / 'file' / 'run'}"))
+    assert str(tmp_path / "file") in said
+    assert "hydra.run.dir" in said
+
+
+def test_the_whole_traceback_on_request(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    finished = command("train.py", "model=conv_vea")
+    assert finished.returncode == 1
+    assert "Traceback" in finished.stderr
+
+
+def test_evaluate_asks_for_a_run(command: Command) -> None:
+    assert "run=" in one_line_of(command("evaluate.py"))
+    assert "no checkpoint at nowhere" in one_line_of(command("evaluate.py", "run=nowhere"))
+
+
+# Checkpoints
+
+
+def edited(run: Path, tmp_path: Path, edit: Callable[[dict], object]) -> Path:
+    content = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    edit(content)
+    torch.save(content, tmp_path / "edited.ckpt")
+    return tmp_path / "edited.ckpt"
+
+
+def test_a_checkpoint_cut_short(digits_run: Path, tmp_path: Path) -> None:
+    whole = (digits_run / "checkpoints" / "best.ckpt").read_bytes()
+    for length in (0, 10, 1000, len(whole) - 100):
+        (tmp_path / "cut.ckpt").write_bytes(whole[:length])
+        with pytest.raises(InputError, match="cut short"):
+            load(tmp_path / "cut.ckpt")
+
+
+def test_a_checkpoint_of_another_project(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "epoch": 3}, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="not made by vae-lab"):
+        load(tmp_path / "other.ckpt")
+
+
+def test_a_checkpoint_of_another_model(digits_run: Path, tmp_path: Path) -> None:
+    def widen(content: dict) -> None:
+        content["vae_lab"]["config"]["model"]["z_shape"] = [7]
+
+    with pytest.raises(InputError, match="another model"):
+        load(edited(digits_run, tmp_path, widen))
+
+
+def test_a_checkpoint_of_another_format(digits_run: Path, tmp_path: Path) -> None:
+    def age(content: dict) -> None:
+        content["vae_lab"]["format"] = 99
+
+    with pytest.raises(InputError, match="format 99"):
+        load(edited(digits_run, tmp_path, age))
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.optim.Adam", "vae_lab.run.Path"])
+def test_a_checkpoint_may_not_name_other_code(
+    digits_run: Path, tmp_path: Path, target: str
+) -> None:
+    def poison(content: dict) -> None:
+        content["vae_lab"]["config"]["model"]["encoder"]["_target_"] = target
+
+    with pytest.raises(InputError, match="_target_"):
+        load(edited(digits_run, tmp_path, poison))
+
+
+def test_a_checkpoint_may_not_hold_pickled_code(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return (print, ("code ran",))
+
+    torch.save({"state_dict": {}, "vae_lab": Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(InputError, match="not loaded"):
+        load(tmp_path / "evil.ckpt")
+
+
+def test_no_checkpoint_at_all(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(InputError, match="no checkpoint"):
+            load(path)
+
+
+def test_root_holds_only_what_the_plan_says() -> None:
+    tops = {"conf", "src", "tests", "notebooks", "pyproject.toml", "Makefile", "train.py"}
+    assert tops <= {path.name for path in ROOT.iterdir()}

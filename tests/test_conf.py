@@ -1,0 +1,179 @@
+"""The configuration: every YAML composes, every part trains, precedence holds, typos are told."""
+
+from pathlib import Path
+
+import pytest
+from conftest import QUICK
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from vae_lab import InputError, train
+from vae_lab.build import check_parts, locate
+from vae_lab.launch import compose_config, conf_dir
+
+CONF = conf_dir()
+PRESETS = ("model", "data", "experiment")
+ROOTS = ("train", "evaluate")
+
+
+def choices(group: str) -> list[str]:
+    """The YAML files of a group; those with a leading underscore are only included by others."""
+    return sorted(f.stem for f in (CONF / group).glob("*.yaml") if not f.stem.startswith("_"))
+
+
+GROUPS = sorted(f.relative_to(CONF).as_posix() for f in CONF.rglob("*") if f.is_dir())
+CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
+PARTS = [(g, c) for g, c in CHOICES if g.split("/")[0] not in ("data", "experiment", "logger")]
+
+NEEDS = {  # what a part needs beside it to make sense on the embedded digits
+    ("objective", "iwae"): ["estimator.num_draws=2"],
+    ("objective/beta", "linear_warmup"): ["objective.beta.epochs=1"],
+    ("objective/beta", "cyclical"): ["objective.beta.period=1"],
+    ("trainer", "gpu"): ["trainer.accelerator=cpu"],  # composed; this machine may have none
+    ("model/likelihood/sigma", "fixed"): ["model/likelihood=gaussian"],
+    ("model/likelihood/sigma", "learned"): ["model/likelihood=gaussian"],
+    ("model/likelihood/sigma", "optimal"): ["model/likelihood=gaussian"],
+}
+
+
+def compose(*overrides: str) -> DictConfig:
+    return compose_config("train", overrides)
+
+
+def test_the_globs_find_something() -> None:
+    assert len(CHOICES) > 40
+    assert ("model/likelihood", "bernoulli") in CHOICES
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_yaml_composes_and_names_parts_that_exist(group: str, choice: str) -> None:
+    cfg = compose(*NEEDS.get((group, choice), []), f"{group}={choice}")
+    for key in OmegaConf.missing_keys(cfg):  # a user's own path
+        OmegaConf.update(cfg, key, "somewhere")
+    cfg.run_dir = "somewhere"
+    check_parts(cfg)
+
+
+@pytest.mark.parametrize(("group", "choice"), PARTS)
+def test_every_part_trains_one_batch(tmp_path: Path, group: str, choice: str) -> None:
+    overrides = ["+trainer.limit_train_batches=1", "data.limit=8", *NEEDS.get((group, choice), [])]
+    chosen = [f"{group}={choice}", *overrides]
+    if group == "trainer":
+        chosen.append("trainer.accelerator=cpu")
+    finished = train([*QUICK, *chosen, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert finished.metrics["train/elbo"] < 0
+    assert (finished.folder / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_no_size_that_follows_is_written_in_a_part() -> None:
+    for group in ("encoder", "decoder", "posterior", "likelihood", "prior"):
+        for choice in choices(f"model/{group}"):
+            text = (CONF / "model" / group / f"{choice}.yaml").read_text()
+            assert "_partial_: true" in text
+            assert "shape" not in text.replace("# ", "")
+
+
+def test_facts_of_the_data_reach_the_model() -> None:
+    cfg = compose("model=conv_vae", "data=cifar10")
+    assert cfg.model.x_shape == [3, 32, 32]
+    assert cfg.model.num_classes == 10
+
+
+# Precedence: command line > experiment > data (likelihood only) > model preset
+
+
+def likelihood(*overrides: str) -> str:
+    return str(compose(*overrides).model.likelihood["_target_"]).rpartition(".")[2]
+
+
+def test_the_data_name_the_likelihood() -> None:
+    assert likelihood("data=digits") == likelihood("data=mnist") == "Bernoulli"
+    assert likelihood("data=cifar10") == "DiscretizedLogistic"
+    assert likelihood("model=conv_vae", "data=cifar10") == "DiscretizedLogistic"
+
+
+def test_an_experiment_beats_the_data() -> None:
+    cfg = compose("experiment=mnist_notebook")
+    assert cfg.model.likelihood["_target_"].endswith("BernoulliGrey")
+    assert cfg.data.batch_size == 64
+    assert cfg.model.z_shape == [30]
+    assert cfg.model.decoder["_target_"].endswith("MLP")
+    assert cfg.trainer.max_epochs == 10
+
+
+def test_the_command_line_beats_all() -> None:
+    assert likelihood("experiment=mnist_notebook", "model/likelihood=gaussian") == "Gaussian"
+    assert likelihood("data=cifar10", "model/likelihood=gaussian") == "Gaussian"
+    cfg = compose("experiment=mnist_notebook", "data.batch_size=7", "model.z_shape=[3]")
+    assert cfg.data.batch_size == 7
+    assert cfg.model.z_shape == [3]
+    assert compose("objective=iwae", "estimator.num_draws=5").estimator.num_draws == 5
+    assert compose("objective=iwae").estimator.num_draws == 50
+
+
+def test_a_preset_keeps_what_nothing_overrides() -> None:
+    cfg = compose("model=cvae", "data=mnist", "model/encoder=conv")
+    assert cfg.model.encoder_label["_target_"].endswith("Concat")
+    assert cfg.model.encoder["_target_"].endswith("ConvEncoder")
+    assert cfg.model.decoder["_target_"].endswith("MLP")
+
+
+# What may be built
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "subprocess.Popen",
+        "builtins.eval",
+        "torch.load",
+        "torch.nn.Linear",
+        "hydra.utils.get_method",
+        "vae_lab.build.Path",
+        "vae_lab.record.subprocess.Popen",
+        "vae_lab.trained.load",
+        "vae_lab.nothing",
+        "torch.optim.nothing",
+        "lightning.pytorch.LightningModule",
+        "lightning.pytorch.core.module.torch.load",
+    ],
+)
+def test_other_code_may_not_be_built(target: str) -> None:
+    with pytest.raises(InputError, match="_target_"):
+        locate(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "vae_lab.models.VAE",
+        "torch.optim.Adam",
+        "torch.optim.lr_scheduler.StepLR",
+        "lightning.pytorch.Trainer",
+        "lightning.pytorch.loggers.CSVLogger",
+        "lightning.pytorch.callbacks.ModelCheckpoint",
+    ],
+)
+def test_parts_may_be_built(target: str) -> None:
+    assert isinstance(locate(target), type)
+
+
+def test_misspelt_arguments_of_partials_are_found_before_anything_is_built() -> None:
+    with pytest.raises(InputError, match="unknown argument of model.encoder .*Did you mean 'width"):
+        check_parts(compose("+model.encoder.width=3"))
+    with pytest.raises(InputError, match=r"argument of data .*There are: .*batch_size.*root"):
+        check_parts(compose("data=mnist", "+data.rooot=x"))
+    with pytest.raises(InputError, match="argument of optimizer"):
+        check_parts(compose("+optimizer.learning_rate=1"))
+
+
+def test_hydra_refuses_what_it_can() -> None:
+    for override in (
+        "model.z_shap=[2]",
+        "modle=conv_vae",
+        "model=nothing",
+        "model/encoder=nothing",
+    ):
+        with pytest.raises(HydraException):
+            compose(override)

@@ -1,0 +1,122 @@
+"""evaluate.py: every figure with its error and its origin."""
+
+import json
+import math
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import QUICK
+
+from vae_lab import InputError, train
+from vae_lab.launch import compose_config
+from vae_lab.score import _active_units, evaluate_task
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+CARRIED = {  # what PROTOCOLS says a figure must carry
+    "dataset", "split_hash", "preparation", "preparation_seed", "k", "parameters", "epochs",
+    "training_seconds", "device", "ema", "commit", "items", "measure", "evidence_of",
+}  # fmt: skip
+
+
+def evaluate(run: Path, out: Path, *overrides: str) -> dict:
+    settings = (f"run={run}", f"out={out}", "k=20", "progress=false", *overrides)
+    evaluate_task(compose_config("evaluate", settings))
+    return json.loads((out / "evaluation.json").read_text())
+
+
+def test_the_command_writes_figures_with_errors_and_origin(
+    command: Command, digits_run: Path, tmp_path: Path
+) -> None:
+    finished = command("evaluate.py", f"run={digits_run}", f"out={tmp_path}", "k=50")
+    assert finished.returncode == 0, finished.stderr
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    assert set(report) >= CARRIED
+    figures = report["figures"]
+    assert all(math.isfinite(f["value"]) for f in figures.values())
+    assert all(f["standard_error"] >= 0 for f in figures.values())
+    assert figures["nll"]["value"] < figures["negative_elbo"]["value"]
+    total = figures["rate"]["value"] + figures["distortion"]["value"]
+    assert figures["negative_elbo"]["value"] == pytest.approx(total, rel=1e-6)
+    bits = figures["nll"]["value"] / (64 * math.log(2))
+    assert figures["bits_per_dim_nll"]["value"] == pytest.approx(bits)
+    assert report["items"] == report["of_test_items"] == 297
+    assert report["epochs"] in (1, 2)
+    assert (tmp_path / "figures" / "reconstructions.png").is_file()
+    assert "negative_elbo" in finished.stdout
+
+
+def test_it_needs_the_checkpoint_alone(digits_run: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "elsewhere" / "model.ckpt"
+    alone.parent.mkdir()
+    shutil.copy(digits_run / "checkpoints" / "best.ckpt", alone)
+    report = evaluate(alone, tmp_path / "a")
+    same = evaluate(digits_run, tmp_path / "b")
+    assert report["figures"] == same["figures"]
+
+
+def test_a_subset_is_stated(digits_run: Path, tmp_path: Path) -> None:
+    report = evaluate(digits_run, tmp_path, "limit=50")
+    assert (report["items"], report["of_test_items"]) == (50, 297)
+
+
+def test_the_batch_size_and_the_memory_change_nothing_but_noise(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    a = evaluate(digits_run, tmp_path / "a")["figures"]
+    b = evaluate(digits_run, tmp_path / "b", "batch_size=37", "memory_mib=0.01")["figures"]
+    assert abs(a["nll"]["value"] - b["nll"]["value"]) < 0.2
+    assert a["rate"]["value"] == pytest.approx(b["rate"]["value"], rel=1e-5)  # a closed form
+
+
+def test_labels_that_matter_cost_nats_when_shuffled(conditional_run: Path, tmp_path: Path) -> None:
+    report = evaluate(conditional_run, tmp_path, "samples_per_class=20")
+    assert report["evidence_of"] == "log p(x|y)"
+    lost = report["figures"]["elbo_lost_by_shuffled_labels"]
+    assert lost["value"] > 5 * lost["standard_error"] > 0
+    for name in ("samples", "test_images"):
+        assert 0 <= report["figures"][f"classifier_accuracy_{name}"]["value"] <= 1
+    assert report["figures"]["classifier_accuracy_test_images"]["value"] > 0.8
+    assert report["figures"]["classifier_accuracy_samples"]["value"] > 0.5
+
+
+def test_grey_pixels_are_not_compared(tmp_path: Path) -> None:
+    grey = train(
+        [*QUICK, "model/likelihood=bernoulli_grey", "data.limit=64",
+         f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    report = evaluate(grey.folder, tmp_path)
+    assert not report["comparable"]
+    assert "not a log-likelihood" in report["measure"]
+    assert not {"nll", "bits_per_dim_elbo", "bits_per_dim_nll"} & set(report["figures"])
+
+
+def test_other_data_than_the_trained_are_refused(digits_run: Path, tmp_path: Path) -> None:
+    content = torch.load(digits_run / "checkpoints" / "best.ckpt", weights_only=True)
+    content["vae_lab"]["config"]["data"]["split_seed"] = 9
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(InputError, match="hash"):
+        evaluate(tmp_path / "other.ckpt", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("k=0", "k must"), ("limit=0", "limit must"), ("device=tpu", "device"), ("k=x", "k must")],
+)
+def test_bad_settings(digits_run: Path, tmp_path: Path, override: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        evaluate(digits_run, tmp_path / "out", override)
+    assert not (tmp_path / "out").exists()
+
+
+def test_active_units_of_the_whole_test_set() -> None:
+    means = torch.zeros(500, 3, dtype=torch.float64)
+    means[:, 0] = torch.randn(500)
+    figure = _active_units(means, seed=0)
+    assert figure.value == 1
+    assert figure.standard_error == 0
+    assert figure.unit == "of 3"

@@ -1,0 +1,141 @@
+"""From Python: load, sample, reconstruct, encode, score, interpolate."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import QUICK
+
+from vae_lab import InputError, load, train
+from vae_lab.data import Digits
+from vae_lab.trained import TrainedVAE
+
+
+@pytest.fixture(scope="module")
+def trained(digits_run: Path) -> TrainedVAE:
+    return load(digits_run)
+
+
+@pytest.fixture(scope="module")
+def conditional(conditional_run: Path) -> TrainedVAE:
+    return load(conditional_run)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return Digits().read()[0].pixels[:6]
+
+
+def test_load_takes_a_folder_or_a_file(digits_run: Path) -> None:
+    by_folder, by_file = load(digits_run), load(str(digits_run / "checkpoints" / "best.ckpt"))
+    assert torch.equal(by_folder.sample(2, seed=0), by_file.sample(2, seed=0))
+    assert not by_folder.model.training
+
+
+def test_samples(trained: TrainedVAE) -> None:
+    means = trained.sample(5, seed=1)
+    assert means.shape == (5, 1, 8, 8)
+    assert torch.equal(means, trained.sample(5, seed=1))
+    assert not torch.equal(means, trained.sample(5, seed=2))
+    draws = trained.sample(5, mean=False, seed=1)
+    assert set(draws.unique().tolist()) <= {0.0, 1.0}
+
+
+def test_a_seed_leaves_the_callers_generator_alone(trained: TrainedVAE) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    trained.sample(2, seed=1)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_encode_reconstruct_interpolate(trained: TrainedVAE, images: torch.Tensor) -> None:
+    q = trained.encode(images, seed=0)
+    assert q.mean.shape == (6, 32)
+    assert q.batch_shape == (6,)
+    assert trained.reconstruct(images, seed=0).shape == (6, 1, 8, 8)
+    path = trained.interpolate(images[0], images[1], 5, seed=0)
+    assert path.shape == (5, 1, 8, 8)
+    ends = trained.reconstruct(images[:2], seed=0)
+    torch.testing.assert_close(path[[0, -1]], ends)
+
+
+def test_images_may_come_as_they_are(trained: TrainedVAE, images: torch.Tensor) -> None:
+    as_bytes = trained.reconstruct(images, seed=0)
+    for same in (images / 255, images.numpy(), images[:, 0], (images / 255).double().numpy()):
+        torch.testing.assert_close(trained.reconstruct(same, seed=0), as_bytes)
+
+
+def test_log_prob_is_the_bound_of_training(trained: TrainedVAE, images: torch.Tensor) -> None:
+    one = trained.log_prob(images, k=1, seed=0)
+    many = trained.log_prob(images, k=500, seed=0)
+    assert one.shape == (6,)
+    assert many.mean() > one.mean()
+    assert torch.equal(many, trained.log_prob(images, k=500, seed=0))
+    # Prepared as in training: the same bits give the same figure, however they are written.
+    bits = trained.preparation(images, torch.Generator().manual_seed(0))
+    assert torch.equal(
+        trained.log_prob(bits, k=3, seed=5), trained.log_prob((bits * 255).byte(), k=3, seed=5)
+    )
+
+
+def test_a_conditional_model_reads_y(conditional: TrainedVAE, images: torch.Tensor) -> None:
+    y = torch.arange(6)  # the labels of the first six digits
+    right = conditional.log_prob(images, k=100, y=y, seed=0)
+    wrong = conditional.log_prob(images, k=100, y=(y + 3) % 10, seed=0)
+    assert right.mean() > wrong.mean() + 0.5
+    assert conditional.sample(4, y=7, seed=0).shape == (4, 1, 8, 8)
+    assert conditional.sample(4, seed=0).shape == (4, 1, 8, 8)
+    assert conditional.interpolate(images[0], images[1], 4, y=[0, 1], seed=0).shape[0] == 4
+    with pytest.raises(InputError, match="give it y"):
+        conditional.log_prob(images, k=2)
+    for outside in (10, -1):
+        with pytest.raises(InputError, match=r"0\.\.9"):
+            conditional.sample(2, y=outside)
+
+
+def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> None:
+    for bad, said in (
+        (torch.rand(3, 1, 9, 9), "must be"),
+        (2 * torch.ones(3, 1, 8, 8), "scale them"),
+        (torch.full((3, 1, 8, 8), np.nan), "scale them"),
+    ):
+        with pytest.raises(InputError, match=said):
+            trained.reconstruct(bad)
+    with pytest.raises(InputError, match="k must be"):
+        trained.log_prob(images, k=0)
+    with pytest.raises(InputError, match="n must be"):
+        trained.sample(0)
+
+
+def test_grey_pixels_have_no_log_prob(tmp_path: Path, images: torch.Tensor) -> None:
+    grey = train(
+        [*QUICK, "model/likelihood=bernoulli_grey", "data.limit=64",
+         f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    assert "test/bits_per_dim" not in grey.metrics
+    with pytest.raises(InputError, match="no likelihood"):
+        grey.load().log_prob(images)
+
+
+def test_densities_dequantise_what_comes_in(tmp_path: Path, images: torch.Tensor) -> None:
+    finished = train(
+        [*QUICK, "model/likelihood=continuous_bernoulli", "data.limit=64",
+         f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    model = finished.load()
+    assert model.preparation.dequantize
+    assert model.log_prob(images, k=2, seed=0).isfinite().all()
+    assert torch.equal(
+        model.log_prob(images, k=2, seed=0), model.log_prob(images / 255, k=2, seed=0)
+    )
+
+
+def test_a_users_own_images(tmp_path: Path, colour_file: Path) -> None:
+    finished = train(
+        [*QUICK, "model=conv_vae", "data=tensors", f"data.path={colour_file}",
+         f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    assert finished.load().sample(2).shape == (2, 3, 32, 32)
+    assert finished.load().record["config"]["data"]["x_shape"] == [3, 32, 32]
