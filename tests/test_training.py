@@ -50,11 +50,12 @@ def trainer(*callbacks: L.Callback, epochs: int = 1, **settings: Any) -> L.Train
     )  # fmt: skip
 
 
-def training(objective: Objective | None = None, seed: int = 0, **parts: Any) -> Training:
+def training(
+    objective: Objective | None = None, seed: int = 0, kind: type[Training] = Training, **parts: Any
+) -> Training:
     torch.manual_seed(seed)
-    model = parts.pop("model", None) or vae(**parts)
-    return Training(
-        model=model,
+    return kind(
+        model=vae(**parts),
         objective=objective or ELBO(Constant()),
         estimator=Pathwise(),
         optimizer=lambda p: torch.optim.Adam(p, lr=1e-2),

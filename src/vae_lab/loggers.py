@@ -12,6 +12,8 @@ from matplotlib.image import imread
 
 from vae_lab.errors import InputError
 
+_STEP = "trainer/global_step"  # Lightning's x-axis of every chart
+
 
 class WandB(WandbLogger):
     """Weights & Biases, which never asks: online where a key is configured, else offline.
@@ -39,12 +41,12 @@ class WandB(WandbLogger):
         self.mode = mode
 
     def define_summaries(self, monitor: str) -> None:
-        """Let the run's summary keep the best of every figure, and plot epochs by epoch."""
+        """Let the run's summary keep the best of every figure."""
         run = self.experiment
         for split in ("train", "val"):
             for figure, best in (("elbo", "max"), ("bits_per_dim", "min"), ("objective", "max")):
-                run.define_metric(f"{split}/{figure}", summary=best)
-        run.define_metric(monitor, summary="max")
+                run.define_metric(f"{split}/{figure}", summary=best, step_metric=_STEP)
+        run.define_metric(monitor, summary="max", step_metric=_STEP)
 
     def how_to_view(self) -> str:
         """One line: where the run can be looked at."""

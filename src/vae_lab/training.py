@@ -137,8 +137,8 @@ class Training(L.LightningModule):
             figures[f"{split}/bits_per_dim"] = torch.tensor(bits)
         figures[f"{split}/active_units"] = units.compute()
         if prog_bar:
-            self.log(f"{split}/elbo", figures.pop(f"{split}/elbo"), prog_bar=True)
-        self.log_dict(figures)
+            self.log(f"{split}/elbo", figures.pop(f"{split}/elbo"), prog_bar=True, sync_dist=True)
+        self.log_dict(figures, sync_dist=True)
         bounds.reset()
         units.reset()
 

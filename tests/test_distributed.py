@@ -1,0 +1,46 @@
+"""Two processes: different data and noise, the same weights, averages over all items once."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("ranks")
+    finished = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+         str(HERE / "two_processes.py"), str(folder)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def test_each_item_is_seen_once(ranks: list[dict]) -> None:
+    a, b = (rank["seen"] for rank in ranks)
+    assert not set(a["train"]) & set(b["train"])
+    assert len(a["train"]) == len(b["train"]) == 50  # 101 items: one is left out, none repeated
+    assert sorted(a["val"] + b["val"]) == list(range(101))
+
+
+def test_ranks_draw_different_noise(ranks: list[dict]) -> None:
+    assert not set(ranks[0]["noise"]) & set(ranks[1]["noise"])
+
+
+def test_ranks_hold_the_same_weights(ranks: list[dict]) -> None:
+    assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
+
+
+def test_averages_are_over_all_items(ranks: list[dict]) -> None:
+    total, count = ranks[0]["share"] + ranks[1]["share"]
+    assert count == 101
+    for rank in ranks:
+        assert rank["logged"]["val/elbo"] == pytest.approx(float(total / count), rel=1e-6)
+    assert ranks[0]["logged"] == ranks[1]["logged"]

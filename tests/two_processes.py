@@ -1,0 +1,66 @@
+"""Run by torchrun in test_distributed: one epoch of training and validation in each process.
+
+Each rank writes what it saw and what was logged to RANK.pt in the folder given.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from test_data import datamodule
+from test_training import training
+
+from vae_lab.data import Digits
+from vae_lab.families import Support
+from vae_lab.training import Training
+
+
+class Watched(Training):
+    """Keeps the items of each split, and its own share of the validation ELBO."""
+
+    seen: dict[str, list[int]]
+    noise: list[float]
+    val_elbo: list[torch.Tensor]
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        self.seen["train"] += batch.index.tolist()
+        loss = super().training_step(batch, batch_idx)
+        self.noise.append(float(torch.rand(())))  # what this rank's generator says next
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.seen["val"] += batch.index.tolist()
+        super().validation_step(batch, batch_idx)
+
+    def _evaluation_step(self, split: str, batch: Any, batch_idx: int, *metrics: Any) -> None:
+        super()._evaluation_step(split, batch, batch_idx, *metrics)
+        state = self.val_bounds
+        self.val_elbo.append(torch.stack([state.total[0], state.count]))
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    module = training(kind=Watched)
+    assert isinstance(module, Watched)
+    module.seen, module.noise, module.val_elbo = {"train": [], "val": []}, [], []
+    data = datamodule(Digits(), Support.BINARY, batch_size=16, val_size=101, limit=101)
+    trainer = L.Trainer(
+        accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        num_sanity_val_steps=0, use_distributed_sampler=False,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    content = {
+        "seen": module.seen,
+        "noise": module.noise,
+        "share": module.val_elbo[-1],
+        "logged": {name: float(value) for name, value in trainer.logged_metrics.items()},
+        "weights": torch.cat([p.detach().flatten() for p in module.model.parameters()]),
+    }
+    torch.save(content, folder / f"{trainer.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
