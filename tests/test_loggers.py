@@ -69,9 +69,7 @@ def test_other_loggers(tmp_path: Path, logger: str, left: str) -> None:
     assert not (folder / "wandb").exists()
 
 
-def test_a_key_is_found_without_a_network(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_key_is_found_without_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     assert not has_wandb_key()

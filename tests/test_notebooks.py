@@ -23,9 +23,7 @@ def test_there_are_some() -> None:
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(
-    notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_notebook_runs(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mpl.use("Agg")
     whole = vae_lab.train
     quick = ["trainer.max_epochs=1", "callbacks.figures=null", "trainer.accelerator=cpu"]

@@ -1,0 +1,137 @@
+"""The README is true: its commands run, its table is what exists, its new part works."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, ROOT
+from test_conf import GROUPS, choices
+
+import vae_lab
+from vae_lab import priors
+from vae_lab.launch import compose_config
+
+README = (ROOT / "README.md").read_text()
+SHORT = ["trainer.max_epochs=1", "data.limit=32", *QUICK[3:]]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands(script: str) -> list[list[str]]:
+    lines = [line for block in blocks("bash") for line in block.splitlines()]
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words[2:] for words in split if words[:2] == ["python", script]]
+
+
+TRAIN = commands("train.py")
+
+
+def test_there_are_commands() -> None:
+    assert len(TRAIN) >= 8
+    assert len(commands("evaluate.py")) == 1
+
+
+@pytest.mark.parametrize("overrides", TRAIN, ids=" ".join)
+def test_its_commands_compose(overrides: list[str]) -> None:
+    for job in jobs(overrides):
+        compose_config("train", job)
+
+
+@pytest.mark.parametrize(
+    "overrides", [c for c in TRAIN if not re.search("mnist|cifar10", " ".join(c))], ids=" ".join
+)
+def test_its_commands_on_embedded_data_run(overrides: list[str], tmp_path: Path) -> None:
+    short = ["callbacks.progress=null", "trainer.max_epochs=1", "data.limit=32"]
+    run = vae_lab.train([*overrides, *short, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert (run.folder / "figures" / "samples.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "overrides", [c for c in TRAIN if re.search("mnist|cifar10", " ".join(c))], ids=" ".join
+)
+def test_its_commands_on_real_data_run(
+    overrides: list[str], tmp_path: Path, real_data: Path
+) -> None:
+    for number, job in enumerate(jobs(overrides)):
+        where = [f"data.root={real_data}", f"hydra.run.dir={tmp_path / str(number)}"]
+        run = vae_lab.train([*job, "logger=none", *SHORT, *where], quiet=True)
+        assert run.metrics["train/elbo"] == run.metrics["train/elbo"]  # a number
+
+
+def jobs(overrides: list[str]) -> list[list[str]]:
+    """The jobs of a command: one, or those of its multirun."""
+    found: list[list[str]] = [[]]
+    for override in overrides:
+        if override == "-m":
+            continue
+        key, _, values = override.partition("=")
+        several = values.split(",") if "-m" in overrides else [values]
+        found = [[*job, f"{key}={value}"] for job in found for value in several]
+    return found
+
+
+def test_its_evaluation_runs(digits_run: Path) -> None:
+    from vae_lab.score import evaluate_task
+
+    (words,) = commands("evaluate.py")
+    words = [w.replace("RUN", str(digits_run)).replace("1000", "5") for w in words]
+    evaluate_task(compose_config("evaluate", [*words, "progress=false"]))
+    assert (digits_run / "evaluation.json").is_file()
+
+
+def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [b for b in blocks("python") if "vae_lab.train(" in b]
+    whole = vae_lab.train
+    monkeypatch.setattr(vae_lab, "train", lambda o: whole([*o, *QUICK], quiet=True))
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(code, names)
+    assert names["model"].sample(8, y=3, seed=0).shape == (8, 1, 8, 8)
+
+
+def test_its_table_of_choices_is_what_exists() -> None:
+    rows = re.findall(r"^\| (`[a-z_/`, ]+`)[^|]*\| (.*) \|$", README, re.MULTILINE)
+    told = {}
+    for groups, options in rows:
+        for group in re.findall("`([a-z_/]+)`", groups):
+            told[group] = set(re.findall("`([a-z0-9_]+)`", options))
+    exist = {group: set(choices(group)) for group in GROUPS if choices(group)}
+    exist.pop("callbacks")
+    assert told == exist
+
+
+def test_its_new_part_is_one_file_and_one_yaml(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = [b for b in blocks("python") if "class StudentT" in b]
+    (text,) = blocks("yaml")
+    (tmp_path / "student_t.py").write_text(code)
+    (tmp_path / "model" / "prior").mkdir(parents=True)
+    (tmp_path / "model" / "prior" / "student_t.yaml").write_text(text)
+    monkeypatch.setattr(priors, "__path__", [*priors.__path__, str(tmp_path)])
+    run = vae_lab.train(
+        [*QUICK, f"hydra.searchpath=[file://{tmp_path}]", "model/prior=student_t", "data.limit=32",
+         f"hydra.run.dir={tmp_path / 'run'}"]
+    )  # fmt: skip
+    assert "no closed form" in capsys.readouterr().out
+    assert run.metrics["train/rate"] == run.metrics["train/rate"]
+
+
+def test_its_lines_of_code_are_the_code() -> None:
+    (heart,) = [b for b in blocks("python") if "def elbo" in b]
+    body = [line.strip() for line in heart.splitlines() if line.startswith("    ")]
+    source = "".join(
+        (ROOT / "src" / "vae_lab" / path).read_text()
+        for path in ("objectives/elbo.py", "models/vae.py")
+    )
+    assert len(body) == 3
+    for line in body:
+        assert line in source
+
+
+def test_its_figures_are_there() -> None:
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / path).is_file()
