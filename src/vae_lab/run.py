@@ -172,6 +172,9 @@ def _report(console: Console, finished: Run, module: Training) -> None:
     conditional = " (log p(x|y))" if module.model.reads_labels else ""
     if finished.best is not None:
         table.add_row(f"best {module.monitor}, nats{conditional}", f"{finished.best:.2f}")
+    else:
+        train = finished.metrics["train/elbo"]
+        table.add_row(f"train/elbo of the last epoch, nats{conditional}", f"{train:.2f}")
     units = {"bits_per_dim": "", "active_units": f" of {torch.Size(module.model.z_shape).numel()}"}
     for name, value in finished.metrics.items():
         split, _, figure = name.partition("/")

@@ -93,7 +93,9 @@ def classes(model: LatentVariableModel, columns: int) -> Figure:
         reseed(_device(model), "classes")
         labels = torch.full((columns,), y, device=_device(model))
         rows.append(model.sample(columns, labels).mean)
-    return image_grid(torch.stack(rows), "one class a row, the same z down a column (means)")
+    return image_grid(
+        torch.stack(rows), "one class a row, the same noise down a column (decoder means)"
+    )
 
 
 def class_path(model: LatentVariableModel, columns: int) -> Figure:
