@@ -38,5 +38,5 @@ def num_parameters(module: nn.Module) -> int:
 
 def versions() -> dict[str, Any]:
     """Of Python and of the packages that numbers depend on."""
-    packages = {name: version(name) for name in ("vae-lab", "torch", "lightning", "hydra-core")}
+    packages = {name: version(name) for name in ("torch", "lightning", "hydra-core")}
     return {"python": platform.python_version(), **packages}
