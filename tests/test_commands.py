@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, ROOT
+from PIL import Image
 
 from vae_lab import InputError, load, train
 
@@ -26,8 +27,24 @@ BAD = [
     (["model/likelihood=gaussian", "data.binarize=true"], "drop data.binarize=true"),
     (["model.z_shape=[0]"], "model.z_shape must hold sizes of 1 or more"),
     (["model.z_shape=3"], "model.z_shape must hold sizes of 1 or more"),
-    (["data.batch_size=0"], "data.batch_size must be a number of 1 or more"),
-    (["data.batch_size=many"], "data.batch_size must be"),
+    (["data.batch_size=0"], "data.batch_size must be a whole number of 1 or more"),
+    (["data.batch_size=many"], "data.batch_size must be a whole number"),
+    (["data.val_size=abc"], "data.val_size must be a number"),
+    (["data.split_seed=abc"], "data.split_seed must be a whole number"),
+    (["data.resident_gib=abc"], "data.resident_gib must be a number"),
+    (["data.num_workers=-1"], "data.num_workers must be a whole number of 0 or more"),
+    (["estimator.num_draws=1.5"], "estimator.num_draws must be a whole number"),
+    (["seed=-1"], "seed must be a whole number of 0 or more"),
+    (["model.x_shape=[1,9,9]"], "the run cannot start"),
+    (["model=null"], "takes one of its choices"),
+    (["data=null"], "takes one of its choices"),
+    (["trainer=null"], "takes one of its choices"),
+    (["trainer.max_epochs=0"], "must be 1 or more"),
+    (["trainer.max_epochs=abc"], "annot"),
+    (["scheduler=step", "scheduler.step_size=0"], "optimizer or scheduler cannot be built"),
+    (["scheduler=plateau", "data.val_size=0"], "scheduler=plateau needs validation data"),
+    (["early_stopping=patience", "data.val_size=0"], "early stopping needs validation data"),
+    (["foo=1", "bar=2"], "unknown key 'foo'"),
     (["objective/beta=linear_warmup"], "longer than the training's 1"),
     (["data=tensors"], "not set: data.path"),
     (["data=tensors", "data.path=nowhere.npz"], "no file at nowhere.npz"),
@@ -36,7 +53,7 @@ BAD = [
     (["model.encoder.activation=rellu"], "Did you mean 'relu'"),
     (["optimizer.lr=fast"], "optimizer or scheduler cannot be built"),
     (["trainer.devices=zero"], "trainer cannot be built"),
-    (["seed=x"], "seed must be a whole number"),
+    (["seed=x"], "seed must be a whole number of 0 or more"),
     (["optimizer._target_=os.system"], "may not be built"),
     (["model.encoder.widths=[0]"], "widths must be whole numbers of 1 or more"),
     (["model=conv_vae", "model.encoder.channels=[4,4,4,4,4]"], "fewer channels"),
@@ -81,7 +98,7 @@ def test_missing_data_without_a_network(tmp_path: Path, monkeypatch: pytest.Monk
         train([*QUICK, "data=mnist", f"data.root={tmp_path / 'absent'}",
                f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
     assert str(tmp_path / "absent") in str(caught.value)
-    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def one_line_of(finished: "subprocess.CompletedProcess[str]") -> str:
@@ -189,6 +206,70 @@ def test_no_checkpoint_at_all(tmp_path: Path) -> None:
             load(path)
 
 
-def test_root_holds_only_what_the_plan_says() -> None:
+def test_a_checkpoint_may_not_smuggle_parts(digits_run: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    node = {"_target_": "os.mkdir", "path": str(made)}
+    for smuggled in ((node,), [[node]], f"${{oc.create:{{_target_: os.mkdir, path: {made}}}}}"):
+
+        def poison(content: dict, smuggled: object = smuggled) -> None:
+            content["vae_lab"]["config"]["model"]["encoder"]["widths"] = smuggled
+
+        with pytest.raises(InputError):
+            load(edited(digits_run, tmp_path, poison))
+        assert not made.exists()
+
+
+@pytest.mark.parametrize("name", ["config", "data", "commit", "epoch"])
+def test_a_checkpoint_that_lacks_a_part_of_its_record(
+    digits_run: Path, tmp_path: Path, name: str
+) -> None:
+    def remove(content: dict) -> None:
+        del (content if name == "epoch" else content["vae_lab"])[name]
+
+    with pytest.raises(InputError, match=f"incomplete .{name}"):
+        load(edited(digits_run, tmp_path, remove))
+
+
+@pytest.mark.parametrize("model", [None, {"_target_": "vae_lab.networks.MLP", "widths": [2]}])
+def test_a_checkpoint_without_a_model(digits_run: Path, tmp_path: Path, model: object) -> None:
+    def replace(content: dict) -> None:
+        content["vae_lab"]["config"]["model"] = model
+
+    with pytest.raises(InputError, match="model"):
+        load(edited(digits_run, tmp_path, replace))
+
+
+def test_a_sweep_tells_its_misspelt_key_in_one_line(command: Command, tmp_path: Path) -> None:
+    where = f"hydra.sweep.dir={tmp_path / 'sweep'}"
+    finished = command("train.py", "-m", "model=mlp_vae,conv_vae", "foo=1", where)
+    assert "unknown key 'foo'" in one_line_of(finished)
+
+
+def test_a_sweep_tells_each_bad_job_and_runs_the_others(command: Command, tmp_path: Path) -> None:
+    finished = command(
+        "train.py", "-m", "model.z_shape=[0],[4]", *QUICK, "data.limit=32",
+        f"hydra.sweep.dir={tmp_path / 'sweep'}",
+    )  # fmt: skip
+    assert finished.returncode == 1
+    assert "Traceback" not in finished.stderr
+    assert "error in job 0: model.z_shape" in finished.stderr
+    assert (tmp_path / "sweep" / "1" / "checkpoints" / "last.ckpt").is_file()
+    assert not (tmp_path / "sweep" / "0").exists()
+
+
+def test_the_plan_of_the_house_stands() -> None:
     tops = {"conf", "src", "tests", "notebooks", "pyproject.toml", "Makefile", "train.py"}
     assert tops <= {path.name for path in ROOT.iterdir()}
+
+
+def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / "cat" / f"{i}.png")
+    cut = tmp_path / "photos" / "cat" / "3.png"
+    cut.write_bytes(cut.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"3\.png cannot be read as an image"):
+        train([*QUICK, "data=folder", f"data.path={tmp_path / 'photos'}", "data.size=8",
+               f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
+    assert not (tmp_path / "run").exists()

@@ -110,10 +110,19 @@ def test_the_training_seed_does_not_move_the_split() -> None:
     assert datamodule(Numbered(), seed=5).split_hash == datamodule(Numbered()).split_hash
 
 
-def test_limit_keeps_the_first_of_each_split() -> None:
+def test_limit_keeps_some_of_each_split() -> None:
     whole, few = datamodule(Numbered()), datamodule(Numbered(), limit=15)
     for name in ("train", "val", "test"):
-        assert numbers(few, name) == numbers(whole, name)[:15]
+        assert set(numbers(few, name)) <= set(numbers(whole, name))
+        assert len(numbers(few, name)) == min(15, len(numbers(whole, name)))
+
+
+def test_limit_of_a_file_sorted_by_class_keeps_every_class() -> None:
+    data = datamodule(Numbered(labels=torch.arange(100) // 50), limit=15)
+    for name in ("train", "val"):
+        labels = data.splits[name].labels
+        assert labels is not None
+        assert set(labels.tolist()) == {0, 1}
 
 
 def test_sizes_may_be_shares() -> None:
@@ -227,9 +236,10 @@ def test_evaluation_noise_is_each_items_own(support: Support) -> None:
     first = joined(data, "val")
     assert torch.equal(first, joined(data, "val", batch_size=7))  # whatever the batch,
     assert torch.equal(first, joined(make(seed=9), "val"))  # the training seed,
-    assert torch.equal(first[:5], joined(make(limit=5), "val"))  # the limit,
     assert torch.equal(first, joined(make(resident_gib=0), "val"))  # or where the data live
     assert not torch.equal(first, joined(make(eval_seed=1), "val"))
+    assert data.split_hash == make(eval_seed=1).split_hash
+    assert data.eval_hash == make().eval_hash != make(eval_seed=1).eval_hash
 
 
 def test_training_noise_is_new_at_every_use_and_reproducible() -> None:
@@ -336,6 +346,7 @@ def test_bool_images_are_bits(tmp_path: Path) -> None:
         ({"images": np.zeros((2, 4, 4)), "labels": np.zeros(3, int)}, "one an image"),
         ({"images": np.zeros((2, 4, 4)), "labels": np.zeros(2)}, "whole numbers"),
         ({"images": np.array([{}, {}], dtype=object)}, "damaged"),
+        ({"images": np.zeros((2, 4, 4)), "labels": np.array(["a", "b"])}, "array of numbers"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(
@@ -388,6 +399,18 @@ def test_a_users_own_folder(tmp_path: Path, resident_gib: float) -> None:
             assert x.mean((1, 2)).tolist() == ([1, 0, 0] if y == 0 else [0, 0, 1])
 
 
+def test_a_folder_is_told_by_its_content_not_its_place(tmp_path: Path) -> None:
+    hashes = []
+    for place, shade in (("a", 10), ("b", 10), ("c", 200)):
+        (tmp_path / place / "cat").mkdir(parents=True)
+        for i in range(12):
+            picture = Image.new("L", (9, 9), shade)
+            picture.save(tmp_path / place / "cat" / f"{i}.{'bmp' if shade == 10 else 'png'}")
+        data = datamodule(Folder(str(tmp_path / place), 8, 1), val_size=2, test_size=2)
+        hashes.append(data.split_hash)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(InputError, match="data.path"):
@@ -408,6 +431,7 @@ def test_missing_data_say_where_they_were_sought(tmp_path: Path, source: type) -
     root = tmp_path / "nowhere"
     with pytest.raises(InputError, match=r"VAE_LAB_DATA or data\.root") as caught:
         source(str(root)).read()
+    assert not root.exists()
     assert str(root) in str(caught.value)
     assert "\n" not in str(caught.value)
 

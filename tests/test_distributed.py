@@ -44,3 +44,10 @@ def test_averages_are_over_all_items(ranks: list[dict]) -> None:
     for rank in ranks:
         assert rank["logged"]["val/elbo"] == pytest.approx(float(total / count), rel=1e-6)
     assert ranks[0]["logged"] == ranks[1]["logged"]
+
+
+def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]) -> None:
+    every = torch.cat([rank["residuals"] for rank in ranks])
+    assert not torch.equal(*(rank["residuals"] for rank in ranks))
+    for rank in ranks:
+        assert rank["sigma"] == pytest.approx(float(every.square().mean().sqrt()), rel=1e-4)

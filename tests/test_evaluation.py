@@ -193,12 +193,17 @@ def test_a_uniform_density_of_dequantised_data_costs_eight_bits() -> None:
 
 def test_shuffling_keeps_images_and_permutes_labels() -> None:
     data = batch((1, 8, 8), 10)
-    (shuffled,) = with_shuffled_labels([data], seed=0)
-    assert torch.equal(shuffled.x, data.x)
     assert data.y is not None
-    assert shuffled.y is not None
-    assert not torch.equal(shuffled.y, data.y)
-    assert sorted(shuffled.y.tolist()) == sorted(data.y.tolist())
+    by_size = []
+    for size in (10, 3, 1):
+        batches = [data[start : start + size] for start in range(0, 10, size)]
+        shuffled = list(with_shuffled_labels(batches, data.y, seed=0))
+        assert torch.equal(torch.cat([b.x for b in shuffled]), data.x)
+        by_size.append(torch.cat([b.y for b in shuffled if b.y is not None]))
+    assert not torch.equal(by_size[0], data.y)
+    assert sorted(by_size[0].tolist()) == sorted(data.y.tolist())
+    assert torch.equal(by_size[0], by_size[1])  # whatever the batches,
+    assert torch.equal(by_size[0], by_size[2])  # down to single items
 
 
 # Figures
@@ -212,6 +217,7 @@ def test_shuffling_keeps_images_and_permutes_labels() -> None:
         ({"encoder_label": Concat, "decoder_label": Concat}, {"classes"}),
         ({"prior": ClassMeans}, {"classes", "class_path"}),
         ({"x_shape": (3, 32, 32)}, {"reconstructions"}),
+        ({"x_shape": (2, 8, 8)}, {"samples"}),
     ],
 )
 def test_every_figure_a_model_calls_for_is_drawn(

@@ -12,8 +12,9 @@ import torch
 from conftest import QUICK
 
 from vae_lab import InputError, train
+from vae_lab.evaluation.statistics import active_units
 from vae_lab.launch import compose_config
-from vae_lab.score import _active_units, evaluate_task
+from vae_lab.score import evaluate_task
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -84,6 +85,33 @@ def test_labels_that_matter_cost_nats_when_shuffled(conditional_run: Path, tmp_p
     assert report["figures"]["classifier_accuracy_samples"]["value"] > 0.5
 
 
+def test_shuffling_costs_as_much_in_batches_of_one(conditional_run: Path, tmp_path: Path) -> None:
+    lost = [
+        evaluate(conditional_run, tmp_path / f"{size}", f"batch_size={size}", "k=1", "limit=60")
+        ["figures"]["elbo_lost_by_shuffled_labels"]["value"]
+        for size in (1, 60)
+    ]  # fmt: skip
+    assert lost[0] == pytest.approx(lost[1], abs=2.0)
+    assert min(lost) > 2
+
+
+def test_a_single_item_has_no_standard_error(digits_run: Path, tmp_path: Path) -> None:
+    report = evaluate(digits_run, tmp_path, "limit=1")
+    assert report["figures"]["nll"]["standard_error"] is None
+    assert "NaN" not in (tmp_path / "evaluation.json").read_text()
+
+
+def test_a_users_file_may_move(tmp_path: Path, colour_file: Path) -> None:
+    finished = train(
+        [*QUICK, "data=tensors", f"data.path={colour_file}", f"hydra.run.dir={tmp_path / 'run'}"],
+        quiet=True,
+    )
+    moved = colour_file.rename(tmp_path / "moved.npz")
+    report = evaluate(finished.folder, tmp_path, f"data_path={moved}")
+    assert report["dataset"] == "tensors"
+    assert "classifier_accuracy_samples" not in report["figures"]
+
+
 def test_grey_pixels_are_not_compared(tmp_path: Path) -> None:
     grey = train(
         [*QUICK, "model/likelihood=bernoulli_grey", "data.limit=64",
@@ -105,7 +133,17 @@ def test_other_data_than_the_trained_are_refused(digits_run: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("override", "said"),
-    [("k=0", "k must"), ("limit=0", "limit must"), ("device=tpu", "device"), ("k=x", "k must")],
+    [
+        ("k=0", "k must"),
+        ("k=x", "k must"),
+        ("k=true", "k must"),
+        ("seed=abc", "seed must"),
+        ("limit=0", "limit must"),
+        ("limit=abc", "limit must"),
+        ("memory_mib=abc", "memory_mib"),
+        ("device=tpu", "device must"),
+        ("device=cudax", "device must"),
+    ],
 )
 def test_bad_settings(digits_run: Path, tmp_path: Path, override: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
@@ -116,7 +154,7 @@ def test_bad_settings(digits_run: Path, tmp_path: Path, override: str, said: str
 def test_active_units_of_the_whole_test_set() -> None:
     means = torch.zeros(500, 3, dtype=torch.float64)
     means[:, 0] = torch.randn(500)
-    figure = _active_units(means, seed=0)
+    figure = active_units(means, seed=0)
     assert figure.value == 1
     assert figure.standard_error == 0
     assert figure.unit == "of 3"

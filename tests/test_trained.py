@@ -105,8 +105,17 @@ def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> No
             trained.reconstruct(bad)
     with pytest.raises(InputError, match="k must be"):
         trained.log_prob(images, k=0)
+    for k in (2.5, True):
+        with pytest.raises(InputError, match="k must be"):
+            trained.log_prob(images, k=k)
     with pytest.raises(InputError, match="n must be"):
         trained.sample(0)
+    with pytest.raises(InputError, match="n must be"):
+        trained.interpolate(images[0], images[1], -1)
+    with pytest.raises(InputError, match="must be"):
+        trained.reconstruct(images[:0])
+    with pytest.raises(InputError, match="one label or 3"):
+        trained.sample(3, y=[1, 2])
 
 
 def test_grey_pixels_have_no_log_prob(tmp_path: Path, images: torch.Tensor) -> None:

@@ -132,12 +132,14 @@ def test_seed_zero_is_a_seed(tmp_path: Path) -> None:
 
 def test_each_step_draws_its_own_noise_and_validation_repeats_its_own() -> None:
     seen: list[tuple[bool, Tensor]] = []
+    validating: list[bool] = []
 
     class Listening(Pathwise):
         def draw(self, q: Any, p: Any) -> Any:
             latent = super().draw(q, p)
             noise = (latent.z[0, 0] - q.mean[0]) / q.stddev[0]
             seen.append((torch.is_grad_enabled(), noise.detach()))
+            validating.append(not module.training)
             return latent
 
     module = training()
@@ -145,7 +147,7 @@ def test_each_step_draws_its_own_noise_and_validation_repeats_its_own() -> None:
     data = datamodule(Digits(), Support.BINARY, val_size=64, limit=64)
     trainer(epochs=3, accumulate_grad_batches=2).fit(module, datamodule=data)
     train_noise = [tuple(n.tolist()) for is_train, n in seen if is_train]
-    val_noise = [n for is_train, n in seen if not is_train]
+    val_noise = [n for (_, n), is_val in zip(seen, validating, strict=True) if is_val]
     assert len(set(train_noise)) == len(train_noise) == 6  # also within an accumulation window
     for step in (0, 1):
         torch.testing.assert_close(val_noise[step], val_noise[step + 2], rtol=0, atol=1e-4)
@@ -234,6 +236,31 @@ def test_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(
         assert content["epoch"] == 1
         weights = [v for k, v in content["state_dict"].items() if k.startswith("model.")]
         assert all(w.isfinite().all() for w in weights)
+
+
+@pytest.mark.parametrize("settings", [[], ["data.val_size=0", "trainer.max_epochs=3"]])
+def test_an_explosion_in_an_epochs_last_step_is_not_saved(
+    tmp_path: Path, settings: list[str]
+) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match="NaN or infinite at step 1 "):
+        run(folder, "data.limit=20", "optimizer.lr=1e30", *settings)
+    assert not (folder / "checkpoints").exists()
+
+
+def test_validation_is_scored_at_the_beta_of_its_epoch(tmp_path: Path) -> None:
+    metrics = run(
+        tmp_path / "run", "objective/beta=cyclical", "objective.beta.period=2",
+        "trainer.max_epochs=4",
+    ).metrics  # fmt: skip
+    # The cycle's last steps train at beta = 1: the objective is the ELBO there.
+    assert metrics["val/objective"] == pytest.approx(metrics["val/elbo"], rel=1e-5)
+
+
+def test_figures_are_drawn_at_the_end_also_without_a_test(tmp_path: Path) -> None:
+    quick = [o for o in QUICK if "figures" not in o]
+    train([*quick, "test=false", "data.limit=32", f"hydra.run.dir={tmp_path / 'r'}"], quiet=True)
+    assert (tmp_path / "r" / "figures" / "samples.png").is_file()
 
 
 def test_optimal_sigma_is_refit_each_epoch_from_training_residuals(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ Each rank writes what it saw and what was logged to RANK.pt in the folder given.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from test_data import datamodule
 from test_training import training
 
 from vae_lab.data import Digits
-from vae_lab.families import Support
+from vae_lab.families import Gaussian, OptimalSigma, Support
 from vae_lab.training import Training
 
 
@@ -40,12 +41,27 @@ class Watched(Training):
         self.val_elbo.append(torch.stack([state.total[0], state.count]))
 
 
+def listen(sigma: OptimalSigma) -> list[torch.Tensor]:
+    """Every residual that this rank's sigma observes."""
+    residuals: list[torch.Tensor] = []
+    whole = sigma.observe
+
+    def observe(residual: torch.Tensor) -> None:
+        residuals.append(residual.detach().flatten())
+        whole(residual)
+
+    sigma.observe = observe  # type: ignore[method-assign]
+    return residuals
+
+
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    module = training(kind=Watched)
+    sigma = OptimalSigma(0.25)
+    module = training(kind=Watched, likelihood=partial(Gaussian, sigma=sigma))
     assert isinstance(module, Watched)
     module.seen, module.noise, module.val_elbo = {"train": [], "val": []}, [], []
-    data = datamodule(Digits(), Support.BINARY, batch_size=16, val_size=101, limit=101)
+    residuals = listen(sigma)
+    data = datamodule(Digits(), Support.CONTINUOUS, batch_size=16, val_size=101, limit=101)
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
@@ -57,6 +73,8 @@ def main(folder: Path) -> None:
         "noise": module.noise,
         "share": module.val_elbo[-1],
         "logged": {name: float(value) for name, value in trainer.logged_metrics.items()},
+        "sigma": float(sigma()),
+        "residuals": torch.cat(residuals),
         "weights": torch.cat([p.detach().flatten() for p in module.model.parameters()]),
     }
     torch.save(content, folder / f"{trainer.global_rank}.pt")

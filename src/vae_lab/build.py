@@ -1,4 +1,4 @@
-"""From configuration to objects, and from a checkpoint back to a model.
+"""From configuration to objects.
 
 The only place that instantiates. A `_target_` may name vae_lab's own classes, torch's optimisers
 and schedules, and Lightning's trainer, loggers, callbacks, strategies and profilers: nothing else,
@@ -6,10 +6,7 @@ above all not from a checkpoint.
 """
 
 import inspect
-import pickle
-import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,17 +18,15 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
 from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, unknown
+from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.families import Likelihood
 from vae_lab.models import LatentVariableModel
 from vae_lab.training import Training
-
-FORMAT = 1
-"""Of the record in a checkpoint; raised when an older reader could not read it."""
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
     "vae_lab": (object,),
@@ -85,7 +80,7 @@ def _parts(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield path, node
         for key, value in node.items():
             yield from _parts(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list):
+    elif isinstance(node, list | tuple):
         for at, value in enumerate(node):
             yield from _parts(value, f"{path}.{at}")
 
@@ -104,12 +99,7 @@ def part(cfg: Any, where: str, **arguments: Any) -> Any:
             cause = cause.__cause__
         if isinstance(cause, InputError):
             raise InputError(str(cause)) from error
-        raise InputError(f"{where} cannot be built: {_one_line(cause)}") from error
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        raise InputError(f"{where} cannot be built: {one_line(cause)}") from error
 
 
 def data(cfg: DictConfig) -> ImageDataModule:
@@ -128,15 +118,19 @@ def data(cfg: DictConfig) -> ImageDataModule:
             **{str(key): value for key, value in settings.items()},
         )
     except TypeError as error:
-        raise InputError(f"data cannot be built: {_one_line(error)}") from error
+        raise InputError(f"data cannot be built: {one_line(error)}") from error
 
 
 def model(cfg: Any) -> LatentVariableModel:
-    """The model of a resolved `model` subtree."""
-    check_parts(cfg, "model", packages=("vae_lab",))
-    built = part(cfg, "model")
-    assert isinstance(built, LatentVariableModel)
-    return built
+    """The model of a `model` subtree. Raises InputError where it describes none."""
+    node = cfg if isinstance(cfg, DictConfig) else OmegaConf.create({"model": cfg}).model
+    plain = OmegaConf.to_container(node, resolve=True) if node else None  # checked, then built
+    if not isinstance(plain, dict) or "_target_" not in plain:
+        raise InputError("the configuration describes no model: it has no model._target_.")
+    check_parts(plain, "model", packages=("vae_lab",))
+    if not issubclass(locate(plain["_target_"]), LatentVariableModel):
+        raise InputError(f"model._target_ {plain['_target_']} is not a model.")
+    return part(plain, "model")
 
 
 def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> Training:
@@ -151,13 +145,24 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
         dequantized=datamodule.preparation.dequantize,
         record=record,
     )
-    try:  # partials show what they think of their arguments only when they are called
-        optimizer = built.optimizer(built.parameters())
-        if built.scheduler is not None:
-            built.scheduler(optimizer)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"optimizer or scheduler cannot be built: {_one_line(error)}") from error
+    _rehearse(built, has_val=len(datamodule.splits["val"]) > 0)
     return built
+
+
+def _rehearse(module: Training, has_val: bool) -> None:
+    """One step on a parameter that does not matter: partials refuse arguments only when called."""
+    try:
+        optimizer = module.optimizer([nn.Parameter(torch.zeros(()))])
+        scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
+        optimizer.step()
+        if isinstance(scheduler, ReduceLROnPlateau) and not has_val:
+            raise InputError("scheduler=plateau needs validation data: set data.val_size above 0.")
+        if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"optimizer or scheduler cannot be built: {one_line(error)}") from error
 
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
@@ -180,60 +185,3 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
     )
     assert isinstance(built, Trainer)
     return built
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this project; no code in it is run. Raises InputError for any other."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} is cut short or no checkpoint ({_one_line(error)[:80]}): choose another, such "
-            "as last.ckpt beside it."
-        ) from error
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is cut short, or holds more than weights and plain values: it is not loaded."
-        ) from error
-    record = content.get("vae_lab") if isinstance(content, dict) else None
-    if not isinstance(record, dict) or not isinstance(content.get("state_dict"), dict):
-        raise InputError(f"{path} was not made by vae-lab: it holds no configuration to rebuild.")
-    if record.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {record.get('format')}, this vae-lab reads {FORMAT}: use the "
-            "version that wrote it."
-        )
-    return content
-
-
-def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariableModel:
-    """The trained model, in eval mode. Raises InputError for weights of another model."""
-    rebuilt = model(content["vae_lab"]["config"]["model"])
-    prefix = "model."
-    weights = {
-        k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
-    }
-    try:
-        rebuilt.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights in {path} are of another model than its configuration: {_one_line(error)}"
-        ) from error
-    return rebuilt.eval()
-
-
-def checkpoint_path(run: str | Path) -> Path:
-    """The checkpoint of a run folder (best, else last), or the file itself.
-
-    Raises InputError where there is none.
-    """
-    path = Path(run)
-    if path.is_file():
-        return path
-    for name in ("best.ckpt", "last.ckpt"):
-        if (path / "checkpoints" / name).is_file():
-            return path / "checkpoints" / name
-    raise InputError(
-        f"no checkpoint at {path}: give a run folder, with checkpoints/best.ckpt or last.ckpt in "
-        "it, or a checkpoint file."
-    )

@@ -14,3 +14,23 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     guess = get_close_matches(name, known, 1)
     hint = f" Did you mean '{guess[0]}'?" if guess else ""
     return InputError(f"unknown {what} '{name}'.{hint} There are: {', '.join(known) or 'none'}.")
+
+
+def whole(key: str, value: object, least: int) -> int:
+    """`value`, if it is a whole number of `least` or more. Raises InputError otherwise."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InputError(f"{key} must be a whole number of {least} or more, not {value}.")
+    return value
+
+
+def number(key: str, value: object, least: float) -> float:
+    """`value`, if it is a number of `least` or more. Raises InputError otherwise."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
+        raise InputError(f"{key} must be a number of {least:g} or more, not {value}.")
+    return value
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, with its kind, in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lab.errors import InputError
+from vae_lab.errors import whole
 from vae_lab.objectives import Objective
 from vae_lab.trace import Draw, Latent, Trace, full_precision
 
@@ -31,9 +31,7 @@ class Pathwise(Estimator):
     def __init__(self, num_draws: int = 1) -> None:
         """`num_draws` is S. Raises InputError below 1."""
         super().__init__()
-        if num_draws < 1:
-            raise InputError(f"estimator.num_draws must be 1 or more, not {num_draws}.")
-        self.num_draws = num_draws
+        self.num_draws = whole("estimator.num_draws", num_draws, 1)
 
     @full_precision
     def draw(self, q: Distribution, p: Distribution) -> Latent:

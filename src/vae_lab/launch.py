@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
 
-from vae_lab.errors import InputError, unknown
+from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.run import Run, run
 
 
@@ -33,28 +33,33 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     """Run `task` under Hydra with this primary config; bad input ends in one line and status 1."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
+    told: set[InputError] = set()
 
     @contextmanager
-    def told_in_one_line() -> Iterator[None]:
+    def in_one_line(where: str, *, and_exit: bool) -> Iterator[None]:
         try:
             with _explained(config_name, sys.argv[1:]):
                 yield
         except InputError as error:
             if wants_traceback:
                 raise
-            message = Text.assemble(("error: ", "bold red"), str(error))
-            Console(stderr=True).print(message, soft_wrap=True)
-            sys.exit(1)
+            if error not in told:
+                line = Text.assemble((f"error{where}: ", "bold red"), str(error))
+                Console(stderr=True).print(line, soft_wrap=True)
+            if and_exit:
+                sys.exit(1)
+            told.add(error)
+            raise
 
     @wraps(task)
     def job(cfg: DictConfig) -> object:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
-            return task(cfg)  # Hydra says which job failed, and goes on with the others
-        with told_in_one_line():
+        job = HydraConfig.get()
+        several = job.mode is RunMode.MULTIRUN  # then the other jobs go on
+        with in_one_line(f" in job {job.job.num}" if several else "", and_exit=not several):
             return task(cfg)
 
     command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-    with told_in_one_line():
+    with in_one_line("", and_exit=True):
         command(job)()
 
 
@@ -93,16 +98,20 @@ def _explained(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
     """Turn what Hydra, OmegaConf and the file system say into one line that names the fix."""
     try:
         yield
+    except InputError:
+        raise
     except MissingConfigException as error:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         raise unknown(f"choice of {group}", choice, error.options or ()) from error
     except (HydraException, OmegaConfBaseException) as error:
         raise _explain(str(error), config_name, overrides) from error
+    except ValueError as error:
+        if not str(error).startswith("Config group override"):
+            raise
+        raise InputError(f"{error}: a group, such as model, takes one of its choices.") from error
     except OSError as error:
-        raise InputError(
-            f"{error.strerror or error}: {error.filename or 'no file named'}. If this is where the "
-            "run is written, set hydra.run.dir to a folder that can be."
-        ) from error
+        told = f"{error.strerror}: {error.filename}" if error.filename else one_line(error)
+        raise InputError(f"{told}. A run is written to hydra.run.dir: set one that can.") from error
 
 
 def _explain(message: str, config_name: str, overrides: Sequence[str]) -> InputError:
@@ -113,8 +122,7 @@ def _explain(message: str, config_name: str, overrides: Sequence[str]) -> InputE
     key = found[1]
     if "/" in key:
         return unknown("group", key.partition("@")[0], _groups())
-    others = [o for o in overrides if "=" in o and not o.lstrip("+~").startswith(key)]
-    node: Any = compose_config(config_name, others)
+    node: Any = _without(config_name, overrides, key)
     parent = ""
     for name in key.split("."):
         if not isinstance(node, DictConfig) or name not in node:
@@ -122,6 +130,15 @@ def _explain(message: str, config_name: str, overrides: Sequence[str]) -> InputE
         node, parent = node._get_node(name), f"{parent}{name}."
     what = f"key of {parent[:-1]}" if parent else "key"
     return unknown(what, name, map(str, node) if isinstance(node, DictConfig) else ())
+
+
+def _without(config_name: str, overrides: Sequence[str], key: str) -> DictConfig:
+    """The configuration without the override of `key`; without any, where others fail too."""
+    others = [o for o in overrides if "=" in o and not o.lstrip("+~").startswith(key)]
+    try:
+        return compose_config(config_name, others)
+    except (HydraException, OmegaConfBaseException):
+        return compose_config(config_name)
 
 
 def _groups() -> list[str]:

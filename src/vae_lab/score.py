@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,16 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from torch import Tensor
 
-from vae_lab import build
+from vae_lab import build, checkpoint
 from vae_lab.callbacks.figures import save_figures
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, number, whole
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.figures import draw_all
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
-from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD, bits_per_dim
+from vae_lab.evaluation.metrics import bits_per_dim
+from vae_lab.evaluation.statistics import Figure, active_units, mean_figure
 from vae_lab.families import Support
 from vae_lab.record import commit, device_name, versions
 from vae_lab.seeding import seeded_generator
@@ -34,27 +34,21 @@ NOT_A_LIKELIHOOD = (
 )
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A mean over the test set."""
-
-    value: float
-    standard_error: float
-    unit: str
-
-
 def evaluate_task(cfg: DictConfig) -> None:
     """The evaluate command: score `cfg.run`, write evaluation.json and figures, print a table.
 
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
     _check(cfg)
-    checkpoint = build.checkpoint_path(cfg.run)
+    path = checkpoint.checkpoint_path(cfg.run)
     device = torch.device(_best_device() if cfg.device == "auto" else cfg.device)
-    trained = load(checkpoint, device)
-    data = _data(trained, cfg.data_root)
-    out = Path(cfg.out) if cfg.out else _run_folder(checkpoint)
-    out.mkdir(parents=True, exist_ok=True)
+    trained = load(path, device)
+    data = _data(trained, cfg)
+    out = Path(cfg.out) if cfg.out else _run_folder(path)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error.strerror}): set out to another.") from error
     started = time.monotonic()
     figures = score(trained, data, cfg)
     report = {
@@ -65,7 +59,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     partial = out / "evaluation.json.part"
     partial.write_text(json.dumps(report, indent=2) + "\n")
     partial.replace(out / "evaluation.json")
-    shown = next(data.batches("test", 1000, device, limit=1000))
+    shown = _some(trained, data, "test", 1000, cfg.seed)
     save_figures(draw_all(trained.model, shown, "test"), out / "figures")
     _print(report, out)
 
@@ -77,7 +71,7 @@ def score(trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig) -> dict[s
     count = min(len(data.splits["test"]), cfg.limit or len(data.splits["test"]))
 
     def batches() -> Iterable[Batch]:
-        return data.batches("test", cfg.batch_size, device, count)
+        return data.batches("test", cfg.batch_size, device, torch.arange(count))
 
     total = math.ceil(count / cfg.batch_size)
     k = 1 if support is Support.GREY else cfg.k
@@ -88,23 +82,23 @@ def score(trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig) -> dict[s
     )  # fmt: skip
     every = _joined(bar)
     negative_bound, nll = -every.elbo, -every.log_px
-    figures = {"negative_elbo": _mean(negative_bound, "nats")}
+    figures = {"negative_elbo": mean_figure(negative_bound, "nats")}
     if support is not Support.GREY:
-        figures["nll"] = _mean(nll, "nats")
-    figures["rate"] = _mean(every.rate, "nats")
-    figures["distortion"] = _mean(every.distortion, "nats")
+        figures["nll"] = mean_figure(nll, "nats")
+    figures["rate"] = mean_figure(every.rate, "nats")
+    figures["distortion"] = mean_figure(every.distortion, "nats")
     dims = math.prod(model.x_shape)
     for name, nats in (("bits_per_dim_elbo", negative_bound), ("bits_per_dim_nll", nll)):
         bits = bits_per_dim(float(nats.mean()), dims, support, trained.preparation.dequantize)
         if bits is not None:
-            error = _mean(nats, "").standard_error / (dims * math.log(2))
-            figures[name] = Figure(bits, error, "bits")
-    figures["active_units"] = _active_units(every.posterior_mean, cfg.seed)
-    if model.reads_labels:
-        shuffled = _joined(
-            evidence(model, with_shuffled_labels(batches(), cfg.seed), 1, cfg.memory_mib, cfg.seed)
-        )
-        figures["elbo_lost_by_shuffled_labels"] = _mean(every.elbo - shuffled.elbo, "nats")
+            error = mean_figure(nats, "").standard_error
+            figures[name] = Figure(bits, error and error / (dims * math.log(2)), "bits")
+    figures["active_units"] = active_units(every.posterior_mean, cfg.seed)
+    labels = data.splits["test"].labels
+    if model.reads_labels and labels is not None:
+        others = with_shuffled_labels(batches(), labels[:count], cfg.seed)
+        shuffled = _joined(evidence(model, others, 1, cfg.memory_mib, cfg.seed))
+        figures["elbo_lost_by_shuffled_labels"] = mean_figure(every.elbo - shuffled.elbo, "nats")
         figures |= _label_accuracy(trained, data, cfg)
     return figures
 
@@ -112,9 +106,9 @@ def score(trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig) -> dict[s
 def _label_accuracy(
     trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig
 ) -> dict[str, Figure]:
-    device = next(trained.model.parameters()).device
-    train = next(data.batches("train", 5000, device, limit=5000))
-    test = next(data.batches("test", 2000, device, limit=2000))
+    train, test = (_some(trained, data, split, 5000, cfg.seed) for split in ("train", "test"))
+    if train.y is None or len(train.y.unique()) < 2:
+        return {}  # nothing to classify
     found = sample_accuracy(trained.model, train, test, cfg.samples_per_class, cfg.seed)
     counts = (cfg.samples_per_class * (trained.model.num_classes or 0), len(test.x))
     return {
@@ -125,57 +119,47 @@ def _label_accuracy(
     }
 
 
+def _some(trained: TrainedVAE, data: ImageDataModule, split: str, most: int, seed: int) -> Batch:
+    """At most so many items of a split, chosen at random: files are often sorted by class."""
+    order = torch.randperm(len(data.splits[split]), generator=seeded_generator(seed, "some"))
+    device = next(trained.model.parameters()).device
+    return next(data.batches(split, most, device, order[:most]))
+
+
 def _joined(parts: Iterable[Evidence]) -> Evidence:
     columns = zip(*(vars(part).values() for part in parts), strict=True)
     return Evidence(*(torch.cat(column) for column in columns))
-
-
-def _mean(values: Tensor, unit: str) -> Figure:
-    error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else math.nan
-    return Figure(float(values.mean()), error, unit)
-
-
-def _active_units(means: Tensor, seed: int, resamples: int = 200) -> Figure:
-    """Units with Var_x(E[z|x]) > 0.01; the standard error is a bootstrap's over the test set."""
-    n = len(means)
-    generator = seeded_generator(seed, "bootstrap")
-    drawn = torch.randint(n, (resamples, n), generator=generator)
-    weights = torch.zeros(resamples, n, dtype=means.dtype)
-    weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=means.dtype)).div_(n)
-    variance = weights @ means.square() - (weights @ means).square()
-    counts = (variance > ACTIVE_THRESHOLD).sum(1).double()
-    value = (means.var(0, correction=0) > ACTIVE_THRESHOLD).sum()
-    return Figure(float(value), float(counts.std()), f"of {means.shape[1]}")
 
 
 def _check(cfg: DictConfig) -> None:
     if OmegaConf.is_missing(cfg, "run"):
         raise InputError("which run? Say run=<run folder or checkpoint>.")
     for name in ("k", "batch_size", "samples_per_class"):
-        if not isinstance(cfg[name], int) or cfg[name] < 1:
-            raise InputError(f"{name} must be a whole number of 1 or more, not {cfg[name]}.")
-    if cfg.limit is not None and cfg.limit < 1:
-        raise InputError(
-            f"limit must be 1 or more, or null for the whole test set, not {cfg.limit}."
-        )
-    if cfg.device not in ("auto", "cpu") and not str(cfg.device).startswith("cuda"):
-        raise InputError(f"device must be auto, cpu or cuda, not {cfg.device}.")
+        whole(name, cfg[name], 1)
+    whole("limit", 1 if cfg.limit is None else cfg.limit, 1)
+    whole("seed", cfg.seed, 0)
+    number("memory_mib", cfg.memory_mib, 0)
+    devices = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    if cfg.device not in devices:
+        raise InputError(f"device must be one of {', '.join(devices)} here, not {cfg.device}.")
 
 
-def _data(trained: TrainedVAE, root: str | None) -> ImageDataModule:
+def _data(trained: TrainedVAE, cfg: DictConfig) -> ImageDataModule:
     """The data the model was trained with, checked to be the same."""
     config = OmegaConf.create(trained.record["config"])
     assert isinstance(config, DictConfig)
-    if root is not None and "root" in config.data:
-        config.data.root = root
+    for key, place in (("root", cfg.data_root), ("path", cfg.data_path)):
+        if place is not None and key in config.data:
+            config.data[key] = place
     build.check_parts(config.data, "data", packages=("vae_lab",))
     data = build.data(config)
     data.setup()
-    expected = trained.record["data"]["split_hash"]
-    if data.split_hash != expected:
+    found = (data.split_hash, data.eval_hash)
+    expected = (trained.record["data"]["split_hash"], trained.record["data"]["eval_hash"])
+    if found != expected:
         raise InputError(
-            f"the data are not those the model was trained with: their split's hash is "
-            f"{data.split_hash}, not {expected}. Set data_root to the original."
+            f"the data are not those of the training: their hashes are {found}, not {expected}. "
+            "Set data_root or data_path to the original."
         )
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
@@ -196,6 +180,7 @@ def _origin(
         "draw_seed": cfg.seed,
         "dataset": data.source.name,
         "split_hash": data.split_hash,
+        "eval_hash": data.eval_hash,
         "items": items,
         "of_test_items": len(data.splits["test"]),
         "preparation": trained.preparation.describe(),
@@ -227,7 +212,7 @@ def _print(report: dict[str, Any], out: Path) -> None:
         table.add_row(
             f"{name}, {figure['unit']}",
             f"{figure['value']:.{digits}f}",
-            f"{figure['standard_error']:.{digits}f}",
+            "" if figure["standard_error"] is None else f"{figure['standard_error']:.{digits}f}",
         )
     console.print(table)
     if not report["comparable"]:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lab import build
+from vae_lab import checkpoint
 from vae_lab.data import Preparation
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, whole
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
 from vae_lab.families import Support
@@ -29,9 +29,9 @@ def load(run: "Run | str | Path", device: str | torch.device = "cpu") -> "Traine
     Raises InputError where there is none, or it is cut short, of another model, or not ours. No
     code from the checkpoint is run.
     """
-    path = build.checkpoint_path(run.folder if isinstance(run, Run) else run)
-    content = build.read_checkpoint(path)
-    model = build.model_from_checkpoint(path, content).to(device)
+    path = checkpoint.checkpoint_path(run.folder if isinstance(run, Run) else run)
+    content = checkpoint.read_checkpoint(path)
+    model = checkpoint.model_from_checkpoint(path, content).to(device)
     record = content["vae_lab"]
     facts = record["data"]
     preparation = Preparation(facts["binarize"], facts["dequantize"])
@@ -67,8 +67,7 @@ class TrainedVAE:
         A conditional model given no y draws labels uniformly. Raises InputError for n below 1 or a
         label outside the classes.
         """
-        if n < 1:
-            raise InputError(f"n must be 1 or more, not {n}.")
+        whole("n", n, 1)
         with self._seeded(seed):
             if y is None and self.model.reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
@@ -96,6 +95,7 @@ class TrainedVAE:
 
         y, for a conditional model: the two images' labels.
         """
+        whole("n", n, 1)
         with self._seeded(seed):
             ends = self._batch(torch.stack([torch.as_tensor(a), torch.as_tensor(b)]), y)
             return interpolate(self.model, ends, n)[1:-1]
@@ -114,8 +114,7 @@ class TrainedVAE:
         Of densities (continuous data) it is the log-density. Raises InputError for k below 1, and
         for a model of grey pixels, which has no likelihood.
         """
-        if k < 1:
-            raise InputError(f"k must be 1 or more, not {k}.")
+        whole("k", k, 1)
         if self.model.likelihood.support is Support.GREY:
             raise InputError(
                 "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train "
@@ -138,7 +137,7 @@ class TrainedVAE:
         shape = self.model.x_shape
         if pixels.shape[1:] != shape and (1, *pixels.shape[1:]) == shape:
             pixels = pixels.unsqueeze(1)
-        if pixels.shape[1:] != shape:
+        if pixels.shape[1:] != shape or not len(pixels):
             raise InputError(
                 f"images must be (N, {', '.join(map(str, shape))}), not {tuple(pixels.shape)}."
             )
@@ -153,7 +152,10 @@ class TrainedVAE:
 
     def _labels(self, y: Labels, n: int) -> Tensor | None:
         if y is not None:
-            y = torch.as_tensor(y, device=self._device).long().expand(n)
+            y = torch.as_tensor(y, device=self._device).long()
+            if y.shape not in ((), (n,)):
+                raise InputError(f"y must be one label or {n} of them, not {tuple(y.shape)}.")
+            y = y.expand(n)
         self.model.check_labels(y)
         return y
 

@@ -50,9 +50,8 @@ class Training(L.LightningModule):
         self.train_bounds, self.train_units = BoundMetrics(), ActiveUnits(units)
         self.val_bounds, self.val_units = BoundMetrics(), ActiveUnits(units)
         self.test_bounds, self.test_units = BoundMetrics(), ActiveUnits(units)
-        self.first_bad_step: Tensor
-        self.register_buffer("first_bad_step", torch.tensor(-1), persistent=False)
-        self.seconds = 0.0
+        self.first_bad_step = torch.tensor(-1)  # no buffer: DDP would overwrite a rank's
+        self.epoch_time = torch.tensor(0.0)  # of the latest training step
         self._started = time.monotonic()
 
     @property
@@ -68,33 +67,42 @@ class Training(L.LightningModule):
 
     def on_fit_start(self) -> None:
         self._started = time.monotonic()
+        self.first_bad_step = self.first_bad_step.to(self.device)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One pass; the loss is minus the surrogate's mean, in nats."""
         reseed(self.device, self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
         trace: Trace = self.model(batch, self.estimator.draw)
         share = batch_idx / self.trainer.num_training_batches
-        epoch = torch.tensor(self.current_epoch + share, device=self.device)
-        surrogate = self.estimator.surrogate(self.objective, trace, epoch)
+        self.epoch_time = torch.tensor(self.current_epoch + share, device=self.device)
+        surrogate = self.estimator.surrogate(self.objective, trace, self.epoch_time)
         loss = -surrogate.mean()
         self.model.likelihood.observe(batch.x, trace.p_x)
         self.train_bounds.update(trace, surrogate)
         self.train_units.update(trace)
-        bad = (self.first_bad_step < 0) & ~loss.isfinite()
-        self.first_bad_step = torch.where(bad, self.global_step, self.first_bad_step)
+        self._note(loss)
         if batch_idx % LOG_EVERY == 0:
             self._stop_on_nan()
             self.log("elbo", -loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """After the epoch's last step, before validation: refit what has a closed form."""
-        if self.trainer.is_last_batch:
-            self._stop_on_nan()
-            self.model.likelihood.refit()
+        """After the epoch's last step, before validation and any checkpoint."""
+        if not self.trainer.is_last_batch:
+            return
+        with torch.no_grad():  # one more pass: what that step did to the weights shows only now
+            trace = self.model(batch, self.estimator.draw)
+            self._note(self.objective(trace, self.epoch_time).mean())
+        self._stop_on_nan()
+        self.model.likelihood.refit()
 
     def on_train_epoch_end(self) -> None:
         self._log_epoch("train", self.train_bounds, self.train_units)
+
+    def _note(self, value: Tensor) -> None:
+        """Remember the first step whose value is not finite; read only now and then."""
+        bad = (self.first_bad_step < 0) & ~value.detach().isfinite()
+        self.first_bad_step = torch.where(bad, self.global_step, self.first_bad_step)
 
     def _stop_on_nan(self) -> None:
         step = int(self.first_bad_step)
@@ -122,13 +130,15 @@ class Training(L.LightningModule):
     ) -> None:
         reseed(self.device, self.seed, split, batch_idx, self.global_rank)
         trace: Trace = self.model(batch, self.estimator.draw)
-        epoch = torch.tensor(float(self.current_epoch + 1), device=self.device)
-        bounds.update(trace, self.objective(trace, epoch))
+        objective = self.objective(trace, self.epoch_time.to(self.device))
+        bounds.update(trace, objective)
+        self._note(objective.mean())
         units.update(trace)
 
     def _log_epoch(
         self, split: str, bounds: BoundMetrics, units: ActiveUnits, prog_bar: bool = False
     ) -> None:
+        self._stop_on_nan()
         figures = {f"{split}/{name}": value for name, value in bounds.compute().items()}
         dims = torch.Size(self.model.x_shape).numel()
         nats = -float(figures[f"{split}/elbo"])
@@ -154,11 +164,7 @@ class Training(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record. Raises rather than save weights that a NaN has reached."""
         self._stop_on_nan()
-        seconds = self.seconds + time.monotonic() - self._started
-        checkpoint["vae_lab"] = {**self.record, "seconds": seconds}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.seconds = checkpoint["vae_lab"]["seconds"]
+        checkpoint["vae_lab"] = {**self.record, "seconds": time.monotonic() - self._started}
 
 
 class NonFiniteLossError(InputError):

@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vae_lab.data import ImageDataModule
+from vae_lab.errors import whole
 from vae_lab.evaluation.figures import draw_all
 from vae_lab.loggers import log_image
 from vae_lab.training import Training
@@ -22,12 +23,17 @@ class Figures(Callback):
 
     def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
         """`num_images` bounds the images whose latents are drawn."""
-        self.folder, self.every, self.num_images = Path(folder), every_n_epochs, num_images
+        self.folder = Path(folder)
+        self.every = whole("callbacks.figures.every_n_epochs", every_n_epochs, 0)
+        self.num_images = whole("callbacks.figures.num_images", num_images, 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every > 0 and (trainer.current_epoch + 1) % self.every == 0:
-            has_val = len(_data(trainer).splits["val"]) > 0
-            self._draw(trainer, pl_module, "val" if has_val else "train")
+            self._draw(trainer, pl_module, _held_out(trainer))
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every == 0 or trainer.current_epoch % self.every != 0:
+            self._draw(trainer, pl_module, _held_out(trainer))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer, pl_module, "test")
@@ -36,10 +42,9 @@ class Figures(Callback):
         if not trainer.is_global_zero:
             return
         assert isinstance(module, Training)
-        batches = _data(trainer).batches(split, self.num_images, module.device, self.num_images)
-        batch = next(iter(batches), None)
-        if batch is None:
-            return
+        data = _data(trainer)
+        shown = torch.arange(len(data.splits[split]))[: self.num_images]
+        batch = next(data.batches(split, self.num_images, module.device, shown))
         with torch.random.fork_rng():
             figures = draw_all(module.model, batch, split)
         for name, path in save_figures(figures, self.folder).items():
@@ -54,6 +59,10 @@ def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
     for name, figure in figures.items():
         FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120)
     return paths
+
+
+def _held_out(trainer: Trainer) -> str:
+    return "val" if len(_data(trainer).splits["val"]) else "train"
 
 
 def _data(trainer: Trainer) -> ImageDataModule:

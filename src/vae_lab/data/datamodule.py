@@ -6,7 +6,7 @@ order and noise derive from (seed, epoch, batch, rank), evaluation noise from (e
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import lightning as L
 import torch
@@ -17,7 +17,7 @@ from vae_lab.data.loader import Loader, Picked
 from vae_lab.data.preparation import Preparation, preparation_for
 from vae_lab.data.source import Source
 from vae_lab.data.split import carve
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, number, whole
 from vae_lab.families import Support
 from vae_lab.seeding import seeded_generator
 from vae_lab.trace import Batch
@@ -56,7 +56,7 @@ class ImageDataModule(L.LightningDataModule):
             val_size: Items (1 or more) or share (below 1) of the training images that validate.
             test_size: The same for a test split, where the source has none of its own.
             split_seed: Of the random split; None takes the last items instead.
-            limit: Keep only the first items of each split.
+            limit: Keep this many items of each split, for a quick look.
             binarize: "auto", or True or False, which is checked against the likelihood.
             dequantize: Likewise.
             eval_seed: Of the noise in validation and test data, drawn once for every item.
@@ -65,8 +65,10 @@ class ImageDataModule(L.LightningDataModule):
         """
         super().__init__()
         for name, count in (("batch_size", batch_size), ("limit", 1 if limit is None else limit)):
-            if not isinstance(count, int) or count < 1:
-                raise InputError(f"data.{name} must be a number of 1 or more, not {count}.")
+            whole(f"data.{name}", count, 1)
+        for name, count in (("eval_seed", eval_seed), ("num_workers", num_workers)):
+            whole(f"data.{name}", count, 0)
+        number("data.resident_gib", resident_gib, 0)
         self.source, self.support, self.seed = source, support, seed
         self.x_shape = None if x_shape is None else tuple(x_shape)
         self.num_classes = num_classes
@@ -76,7 +78,8 @@ class ImageDataModule(L.LightningDataModule):
         self.binarize, self.dequantize, self.eval_seed = binarize, dequantize, eval_seed
         self.splits: dict[str, ImageSet] = {}
         self.preparation: Preparation
-        self.split_hash: str
+        self.split_hash: str  # of the items of each split
+        self.eval_hash: str | None = None  # of validation and test as prepared, where resident
         self.resident: bool
         self._on_device: dict[tuple[str, torch.device], Images] = {}
 
@@ -90,14 +93,14 @@ class ImageDataModule(L.LightningDataModule):
         self.preparation = preparation_for(
             self.support, train.is_8bit, self.binarize, self.dequantize
         )
-        digest = hashlib.sha256(b"".join(images.fingerprint() for images in splits.values()))
-        self.split_hash = digest.hexdigest()[:12]
+        self.split_hash = _digest(splits.values())
         nbytes = sum(images.nbytes for images in splits.values())
         self.resident = nbytes <= self.resident_gib * 2**30
         if self.resident:
             splits = {name: images.in_memory() for name, images in splits.items()}
             for name in ("val", "test"):
                 splits[name] = self._prepare_once(name, splits[name].in_memory())
+            self.eval_hash = _digest([splits["val"], splits["test"]])
         self.splits = splits
 
     def _check_facts(self, splits: dict[str, ImageSet]) -> None:
@@ -156,10 +159,10 @@ class ImageDataModule(L.LightningDataModule):
         return self._loader("test", lambda: self._share(torch.arange(len(self.splits["test"]))))
 
     def batches(
-        self, split: str, batch_size: int, device: torch.device, limit: int | None = None
+        self, split: str, batch_size: int, device: torch.device, items: Tensor | None = None
     ) -> Iterator[Batch]:
-        """Prepared batches of the first `limit` items of a split, in order, without a trainer."""
-        index = torch.arange(len(self.splits[split]))[:limit]
+        """Prepared batches of these items of a split (None: all), in order, without a trainer."""
+        index = torch.arange(len(self.splits[split])) if items is None else items
         workers = None if self.resident else 0
         for picked in Loader(split, self.splits[split], lambda: index, batch_size, workers):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(picked, device, 0), 0)
@@ -216,3 +219,7 @@ class ImageDataModule(L.LightningDataModule):
     def _loader(self, split: str, order: Callable[[], Tensor]) -> Loader:
         workers = None if self.resident else self.num_workers
         return Loader(split, self.splits[split], order, self.batch_size, workers)
+
+
+def _digest(sets: Iterable[ImageSet]) -> str:
+    return hashlib.sha256(b"".join(images.fingerprint() for images in sets)).hexdigest()[:12]

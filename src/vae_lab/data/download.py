@@ -1,11 +1,11 @@
 """Fetching a torchvision dataset, or saying in one line why that cannot be."""
 
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from sys import stderr
 
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, one_line
 
 
 def fetch(name: str, folder: Path, dataset: Callable[[bool], object]) -> None:
@@ -26,11 +26,15 @@ def fetch(name: str, folder: Path, dataset: Callable[[bool], object]) -> None:
             f"{name} in {folder} is incomplete, cut short or has a wrong sum: delete that folder "
             "and run again to download it, or point data.root at an intact copy."
         )
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with redirect_stdout(stderr):
             dataset(True)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        for path in absent:
+            with suppress(OSError):
+                path.rmdir()
+        reason = one_line(error)
         raise InputError(
             f"{name} is not in {folder} and could not be downloaded ({reason}): set VAE_LAB_DATA "
             "or data.root to the folder that holds it."

@@ -8,7 +8,7 @@ from torchvision.transforms import CenterCrop, Compose, Grayscale, PILToTensor, 
 
 from vae_lab.data.images import ImageFiles
 from vae_lab.data.source import Source
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, whole
 
 
 class Folder(Source):
@@ -18,8 +18,9 @@ class Folder(Source):
 
     def __init__(self, path: str, size: int, channels: int = 3) -> None:
         """`channels` is 3 for colour or 1 for grey. Raises InputError otherwise."""
-        if size < 1 or channels not in (1, 3):
-            raise InputError(f"data needs size >= 1 and channels 1 or 3, not {size}, {channels}.")
+        whole("data.size", size, 1)
+        if channels not in (1, 3):
+            raise InputError(f"data.channels must be 1 (grey) or 3 (colour), not {channels}.")
         self.path, self.size, self.channels = Path(path), size, channels
 
     def read(self) -> tuple[ImageFiles, None]:
@@ -27,7 +28,7 @@ class Folder(Source):
         grey = [Grayscale()] if self.channels == 1 else []
         try:
             dataset = ImageFolder(str(self.path), transform=Compose([*grey, *steps]))
-        except FileNotFoundError as error:
+        except OSError as error:
             raise InputError(
                 f"{self.path} holds no folder of images per class: set data.path to a folder such "
                 "as photos/ with photos/cat/1.png in it."

@@ -6,11 +6,14 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from vae_lab.errors import InputError, one_line
 
 Shape = tuple[int, ...]
 
@@ -47,7 +50,7 @@ class ImageSet(Dataset[Any], ABC):
 
     @abstractmethod
     def fingerprint(self) -> bytes:
-        """A digest of the content, in order."""
+        """A digest that tells these images, in this order, from others."""
 
     @property
     def nbytes(self) -> int:
@@ -119,16 +122,31 @@ class ImageFiles(ImageSet):
         return len(self.index)
 
     def gather(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        pixels = torch.stack([self.dataset[int(at)][0] for at in self.index[index]])
+        pixels = torch.stack([self._read(int(at)) for at in self.index[index]])
         return pixels, None if self.labels is None else self.labels[index]
 
     def subset(self, index: Tensor) -> ImageFiles:
         labels = None if self.labels is None else self.labels[index]
         return ImageFiles(self.dataset, self.index[index], self.shape, labels)
 
+    def _read(self, at: int) -> Tensor:
+        try:
+            return self.dataset[at][0]
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.dataset.samples[at][0]} cannot be read as an image ({one_line(error)}): "
+                "mend or remove it."
+            ) from error
+
     def in_memory(self) -> Images:
         return Images(*self.gather(torch.arange(len(self))))
 
     def fingerprint(self) -> bytes:
-        names = "\n".join(self.dataset.samples[int(at)][0] for at in self.index)
-        return hashlib.sha256(names.encode()).digest()
+        """Of names, sizes and labels: reading every file only to hash it would take too long."""
+        digest = hashlib.sha256()
+        for at in self.index:
+            path, label = self.dataset.samples[int(at)]
+            file = Path(path)
+            told = (file.relative_to(self.dataset.root).as_posix(), file.stat().st_size, label)
+            digest.update(repr(told).encode())
+        return digest.digest()

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vae_lab.data.images import ImageSet
+from vae_lab.errors import InputError
 
 
 class Picked(NamedTuple):
@@ -51,8 +52,11 @@ class Loader:
             num_workers=self.num_workers,
             collate_fn=_as_fetched,
         )
-        for number, (index, fetched) in enumerate(zip(batches, stream, strict=True)):
-            yield Picked(self.split, number, index, fetched)
+        try:
+            for number, (index, fetched) in enumerate(zip(batches, stream, strict=True)):
+                yield Picked(self.split, number, index, fetched)
+        except InputError as error:  # from a worker it comes wrapped in that worker's traceback
+            raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error
 
 
 def _as_fetched(batch: Any) -> Any:

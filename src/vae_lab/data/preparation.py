@@ -62,8 +62,8 @@ def preparation_for(
         )
     if support is Support.BINARY and not forced.binarize:
         raise InputError(
-            f"{need}, and data.binarize=false leaves grey pixels: drop it, or say "
-            "model/likelihood=bernoulli_grey for cross-entropy on them."
+            f"{need}: drop data.binarize=false (bits stay as they are), or say "
+            "model/likelihood=bernoulli_grey for cross-entropy on grey pixels."
         )
     if forced.binarize and not wanted.binarize:
         raise InputError(

@@ -33,11 +33,10 @@ class Tensors(Source):
                 f"{self.path} holds {', '.join(sorted(content)) or 'nothing'}: it needs an array "
                 "'images', and may have 'labels'."
             )
-        pixels = self._pixels(torch.as_tensor(content["images"]))
-        labels = content.get("labels")
-        if labels is None:
+        pixels = self._pixels(self._tensor(content, "images"))
+        if content.get("labels") is None:
             return Images(pixels, None), None
-        labels = torch.as_tensor(labels)
+        labels = self._tensor(content, "labels")
         if labels.shape != (len(pixels),) or labels.is_floating_point():
             raise InputError(
                 f"'labels' in {self.path} must be {len(pixels)} whole numbers, one an image, not "
@@ -63,6 +62,12 @@ class Tensors(Source):
                 "again with numpy.savez or torch.save of a dict of tensors."
             ) from error
         raise InputError(f"{self.path} is neither .npz nor .pt: set data.path to one of those.")
+
+    def _tensor(self, content: dict[str, Any], name: str) -> Tensor:
+        try:
+            return torch.as_tensor(content[name])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"'{name}' in {self.path} must be one array of numbers.") from error
 
     def _pixels(self, pixels: Tensor) -> Tensor:
         if pixels.dim() not in (2, 3, 4) or not pixels.numel():

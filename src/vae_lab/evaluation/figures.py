@@ -141,7 +141,7 @@ def image_grid(x: Tensor, title: str) -> Figure:
     size = 0.55 if max(rows, columns) <= 12 else 0.36
     figure = Figure(figsize=(max(size * columns, 4.2), size * rows + 0.45), layout="constrained")
     axes = figure.add_subplot()
-    shown = picture.squeeze(-1) if channels == 1 else picture[..., :3]
+    shown = picture[..., :3] if channels in (3, 4) else picture.mean(-1)
     axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)
     axes.set_axis_off()
     axes.set_title(title, fontsize=9)

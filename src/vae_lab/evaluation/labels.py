@@ -14,13 +14,17 @@ from vae_lab.seeding import reseed, seeded_generator
 from vae_lab.trace import Batch
 
 
-def with_shuffled_labels(batches: Iterable[Batch], seed: int) -> Iterator[Batch]:
-    """The same batches, each with its labels permuted: a model that reads them must do worse."""
-    for number, batch in enumerate(batches):
-        assert batch.y is not None
-        generator = seeded_generator(seed, "shuffle", number)
-        order = torch.randperm(len(batch.y), generator=generator)
-        yield replace(batch, y=batch.y[order.to(batch.y.device)])
+def with_shuffled_labels(batches: Iterable[Batch], labels: Tensor, seed: int) -> Iterator[Batch]:
+    """The same batches with `labels`, (N,), those of all items in order, permuted among them.
+
+    A model that reads its labels must do worse.
+    """
+    order = torch.randperm(len(labels), generator=seeded_generator(seed, "shuffle"))
+    shuffled, start = labels[order], 0
+    for batch in batches:
+        stop = start + len(batch.x)
+        yield replace(batch, y=shuffled[start:stop].to(batch.x.device))
+        start = stop
 
 
 @torch.no_grad()

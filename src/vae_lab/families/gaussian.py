@@ -69,31 +69,29 @@ class OptimalSigma(Sigma):
     """The sigma of maximum likelihood, refit in closed form each epoch: the residuals' RMS."""
 
     sigma: Tensor
-    square_sum: Tensor
-    count: Tensor
 
     def __init__(self, init: float) -> None:
         super().__init__(init)
         self.register_buffer("sigma", torch.tensor(self.init))
-        self.register_buffer("square_sum", torch.tensor(0.0))
-        self.register_buffer("count", torch.tensor(0.0))
+        self.seen = torch.zeros(2)  # sum of squares, count; no buffer: DDP would overwrite a rank's
 
     def forward(self) -> Tensor:
         return self.sigma
 
     @torch.no_grad()
     def observe(self, residual: Tensor) -> None:
-        self.square_sum += residual.square().sum()
-        self.count += residual.numel()
+        squares = residual.square().sum()
+        self.seen = self.seen.to(squares) + torch.stack(
+            [squares, squares.new_tensor(float(residual.numel()))]
+        )
 
     @torch.no_grad()
     def refit(self) -> None:
-        seen = torch.stack([self.square_sum, self.count])
         if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(seen)
-        self.sigma.copy_((seen[0] / seen[1] + _FLOOR**2).sqrt())
-        self.square_sum.zero_()
-        self.count.zero_()
+            torch.distributed.all_reduce(self.seen)
+        squares, count = self.seen
+        self.sigma.copy_((squares / count + _FLOOR**2).sqrt())
+        self.seen = torch.zeros(2)
 
 
 class Gaussian(Likelihood):

@@ -1,0 +1,77 @@
+"""From a checkpoint back to a model, without running code from it."""
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_lab import build
+from vae_lab.errors import InputError, one_line
+from vae_lab.models import LatentVariableModel
+
+FORMAT = 1
+"""Of the record in a checkpoint; raised when an older reader could not read it."""
+
+
+def checkpoint_path(run: str | Path) -> Path:
+    """The checkpoint of a run folder (best, else last), or the file itself.
+
+    Raises InputError where there is none.
+    """
+    path = Path(run)
+    if path.is_file():
+        return path
+    for name in ("best.ckpt", "last.ckpt"):
+        if (path / "checkpoints" / name).is_file():
+            return path / "checkpoints" / name
+    raise InputError(
+        f"no checkpoint at {path}: give a run folder, with checkpoints/best.ckpt or last.ckpt in "
+        "it, or a checkpoint file."
+    )
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of this project; no code in it is run. Raises InputError for any other."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is cut short or no checkpoint ({one_line(error)[:80]}): choose another, such "
+            "as last.ckpt beside it."
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise InputError(
+            f"{path} is cut short, or holds more than weights and plain values: it is not loaded."
+        ) from error
+    record = content.get("vae_lab") if isinstance(content, dict) else None
+    if not isinstance(record, dict) or not isinstance(content.get("state_dict"), dict):
+        raise InputError(f"{path} was not made by vae-lab: it holds no configuration to rebuild.")
+    if record.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {record.get('format')}, this vae-lab reads {FORMAT}: use the "
+            "version that wrote it."
+        )
+    lacks = [name for name in ("config", "data", "commit", "parameters") if name not in record]
+    if lacks or not isinstance(content.get("epoch"), int) or not isinstance(record["config"], dict):
+        raise InputError(f"{path} is incomplete ({', '.join(lacks) or 'epoch'}): it is not loaded.")
+    if "${" in repr(record["config"]):
+        raise InputError(f"{path} has interpolations in its configuration: it is not loaded.")
+    return content
+
+
+def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariableModel:
+    """The trained model, in eval mode. Raises InputError for weights of another model."""
+    rebuilt = build.model(content["vae_lab"]["config"].get("model"))
+    prefix = "model."
+    weights = {
+        k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
+    }
+    try:
+        rebuilt.load_state_dict(weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"the weights in {path} are of another model than its configuration: {one_line(error)}"
+        ) from error
+    return rebuilt.eval()

@@ -1,0 +1,41 @@
+"""Figures over a test set, each with its standard error."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
+from vae_lab.seeding import seeded_generator
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is reported of a test set."""
+
+    value: float
+    standard_error: float | None  # None for a single item
+    unit: str
+
+
+def mean_figure(values: Tensor, unit: str) -> Figure:
+    """The mean of one value per datum, (N,)."""
+    error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
+    return Figure(float(values.mean()), error, unit)
+
+
+def active_units(means: Tensor, seed: int, resamples: int = 200) -> Figure:
+    """Units with Var_x(E[z|x]) > 0.01, from all posterior means, (N, units).
+
+    The standard error is a bootstrap's over the data.
+    """
+    n = len(means)
+    drawn = torch.randint(n, (resamples, n), generator=seeded_generator(seed, "bootstrap"))
+    weights = torch.zeros(resamples, n, dtype=means.dtype)
+    weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=means.dtype)).div_(n)
+    centred = means - means.mean(0)
+    variance = weights @ centred.square() - (weights @ centred).square()
+    counts = (variance > ACTIVE_THRESHOLD).sum(1).double()
+    value = (centred.square().mean(0) > ACTIVE_THRESHOLD).sum()
+    return Figure(float(value), float(counts.std()), f"of {means.shape[1]}")
