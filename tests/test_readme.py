@@ -78,7 +78,7 @@ def test_its_evaluation_runs(digits_run: Path) -> None:
 
     (words,) = commands("evaluate.py")
     words = [w.replace("RUN", str(digits_run)).replace("1000", "5") for w in words]
-    evaluate_task(compose_config("evaluate", [*words, "progress=false"]))
+    evaluate_task(compose_config("evaluate", [*words, "evaluate.progress=false"]))
     assert (digits_run / "evaluation.json").is_file()
 
 

@@ -19,7 +19,8 @@ def trained(tmp_path: Path, root: Path, *overrides: str) -> vae_lab.Run:
 
 
 def scored(run: vae_lab.Run, *overrides: str) -> dict:
-    evaluate_task(compose_config("evaluate", [f"run={run.folder}", "progress=false", *overrides]))
+    settings = [f"evaluate.{override}" for override in ("progress=false", *overrides)]
+    evaluate_task(compose_config("evaluate", [f"run={run.folder}", *settings]))
     report = json.loads((run.folder / "evaluation.json").read_text())
     return {name: figure["value"] for name, figure in report["figures"].items()}
 

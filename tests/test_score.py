@@ -25,7 +25,8 @@ CARRIED = {  # what PROTOCOLS says a figure must carry
 
 
 def evaluate(run: Path, out: Path, *overrides: str) -> dict:
-    settings = (f"run={run}", f"out={out}", "k=20", "progress=false", *overrides)
+    given = [f"out={out}", "k=20", "progress=false", *overrides]
+    settings = [f"run={run}", *(f"evaluate.{override}" for override in given)]
     evaluate_task(compose_config("evaluate", settings))
     return json.loads((out / "evaluation.json").read_text())
 
@@ -33,7 +34,9 @@ def evaluate(run: Path, out: Path, *overrides: str) -> dict:
 def test_the_command_writes_figures_with_errors_and_origin(
     command: Command, digits_run: Path, tmp_path: Path
 ) -> None:
-    finished = command("evaluate.py", f"run={digits_run}", f"out={tmp_path}", "k=50")
+    finished = command(
+        "evaluate.py", f"run={digits_run}", f"evaluate.out={tmp_path}", "evaluate.k=50"
+    )
     assert finished.returncode == 0, finished.stderr
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(report) >= CARRIED

@@ -34,13 +34,16 @@ NOT_A_LIKELIHOOD = (
 )
 
 
-def evaluate_task(cfg: DictConfig) -> None:
-    """The evaluate command: score `cfg.run`, write evaluation.json and figures, print a table.
+def evaluate_task(settings: DictConfig) -> None:
+    """The evaluate command: score `run`, write evaluation.json and figures, print a table.
 
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
+    if OmegaConf.is_missing(settings, "run"):
+        raise InputError("which run? Say run=<run folder or checkpoint>.")
+    cfg = settings.evaluate
     _check(cfg)
-    path = checkpoint.checkpoint_path(cfg.run)
+    path = checkpoint.checkpoint_path(settings.run)
     device = torch.device(_best_device() if cfg.device == "auto" else cfg.device)
     trained = load(path, device)
     data = _data(trained, cfg)
@@ -48,7 +51,9 @@ def evaluate_task(cfg: DictConfig) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out} cannot be made ({error.strerror}): set out to another.") from error
+        raise InputError(
+            f"{out} cannot be made ({error.strerror}): set evaluate.out to another."
+        ) from error
     started = time.monotonic()
     figures = score(trained, data, cfg)
     report = {
@@ -132,16 +137,16 @@ def _joined(parts: Iterable[Evidence]) -> Evidence:
 
 
 def _check(cfg: DictConfig) -> None:
-    if OmegaConf.is_missing(cfg, "run"):
-        raise InputError("which run? Say run=<run folder or checkpoint>.")
     for name in ("k", "batch_size", "samples_per_class"):
-        whole(name, cfg[name], 1)
-    whole("limit", 1 if cfg.limit is None else cfg.limit, 1)
-    whole("seed", cfg.seed, 0)
-    number("memory_mib", cfg.memory_mib, 0)
+        whole(f"evaluate.{name}", cfg[name], 1)
+    whole("evaluate.limit", 1 if cfg.limit is None else cfg.limit, 1)
+    whole("evaluate.seed", cfg.seed, 0)
+    number("evaluate.memory_mib", cfg.memory_mib, 0)
     devices = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     if cfg.device not in devices:
-        raise InputError(f"device must be one of {', '.join(devices)} here, not {cfg.device}.")
+        raise InputError(
+            f"evaluate.device must be one of {', '.join(devices)} here, not {cfg.device}."
+        )
 
 
 def _data(trained: TrainedVAE, cfg: DictConfig) -> ImageDataModule:
@@ -159,7 +164,7 @@ def _data(trained: TrainedVAE, cfg: DictConfig) -> ImageDataModule:
     if found != expected:
         raise InputError(
             f"the data are not those of the training: their hashes are {found}, not {expected}. "
-            "Set data_root or data_path to the original."
+            "Set evaluate.data_root or data_path to the original."
         )
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
