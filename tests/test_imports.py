@@ -9,8 +9,8 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "vae_lab"
 MODULES = sorted(SOURCE.rglob("*.py"))
-MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "run", "report"}
-MAY_HYDRA = {"build", "launch", "run", "report", "score"}
+MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "run", "report", "group"}
+MAY_HYDRA = {"build", "launch", "run", "report", "score", "worker"}
 MAY_IMPORT = {
     "trace": set(),
     "errors": set(),
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "networks": {"errors"},
     "priors": {"errors", "families"},
     "models": {"trace", "errors", "families", "networks", "priors"},
+    "group": {"errors"},
     "checkpoint": {"build", "errors", "models"},
     "data": {"trace", "errors", "families", "seeding"},
     "evaluation": {"trace", "objectives", "estimators", "models", "families", "seeding"},

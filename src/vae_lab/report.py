@@ -23,6 +23,7 @@ def announce(
     module: Training,
     trace: Trace,
     loggers: list[Logger],
+    processes: int,
 ) -> None:
     """Say what is about to happen, above all where it is not what one would assume."""
     sizes = "/".join(str(count) for count in module.record["data"]["sizes"].values())
@@ -33,6 +34,11 @@ def announce(
         f"(split {datamodule.split_hash}, {how}), seed {cfg.seed}",
         f"Run folder: {module.record['config']['run_dir']}",
     ]
+    if processes > 1:
+        said.append(
+            f"{processes} processes of batch {cfg.data.batch_size}: a global batch of "
+            f"{processes * cfg.data.batch_size}, learning rate {cfg.optimizer.lr} as configured."
+        )
     if module.objective.describe():
         said.append(f"Trains another objective than the ELBO: {module.objective.describe()}.")
     if not all(latent.has_closed_form_kl for latent in trace.latents):

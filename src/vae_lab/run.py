@@ -1,5 +1,6 @@
 """One resolved job, from configuration to a finished run: check, build, train, test, report."""
 
+import json
 import logging
 import time
 import warnings
@@ -16,7 +17,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from vae_lab import build, checkpoint
+from vae_lab import build, checkpoint, group
 from vae_lab.callbacks import BestCheckpoint
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, one_line, whole
@@ -51,16 +52,44 @@ class Run:
 def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Console) -> Run:
     """Train one job into `folder`; `choices` are its group choices, for its name.
 
-    Raises InputError for bad input, and then nothing has been written.
+    A job of several processes is handed to torchrun, unless this is one of them already. Raises
+    InputError for bad input, and then nothing has been written.
     """
     with _refused_cleanly(folder):
+        if not group.is_member() and (folder / "checkpoints").exists():
+            raise InputError(f"{folder} holds a run already: set hydra.run.dir to another folder.")
         cfg.run_dir = str(folder)
         cfg.name = cfg.name or f"{choices['model']}-{choices['data']}"
         datamodule, module, trace = _prepare(cfg)
-        loggers: list[Logger] = [build.part(cfg.logger, "logger")] if cfg.logger else []
+        logs = cfg.logger and group.rank() == 0
+        loggers: list[Logger] = [build.part(cfg.logger, "logger")] if logs else []
         with _without_noise():
             trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
         _check_length(module.objective, trainer, len(datamodule.train_dataloader()))
+    if group.rank() == 0:
+        _write(cfg, folder)
+    processes = trainer.num_devices * trainer.num_nodes
+    if processes > 1 and not group.is_member():
+        group.launch(folder, trainer.num_devices)
+        return Run(folder, **json.loads((folder / "result.json").read_text()))
+    with _finished(loggers), _without_noise():
+        announce(console, cfg, datamodule, module, trace, loggers, processes)
+        trainer.fit(module, datamodule=datamodule)
+        metrics = _floats(trainer.logged_metrics)
+        best = _best(trainer)
+        trainer.strategy.barrier("checkpoints are written")
+        if cfg.test and len(datamodule.splits["test"]):
+            kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
+            module.load_state_dict(kept["state_dict"])
+            trainer.test(module, datamodule=datamodule, verbose=False)
+            metrics |= _floats(trainer.logged_metrics)
+    if group.rank() == 0:
+        (folder / "result.json").write_text(json.dumps({"metrics": metrics, "best": best}) + "\n")
+        report(console, module, folder, best, metrics)
+    return Run(folder, metrics, best)
+
+
+def _write(cfg: DictConfig, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
@@ -69,19 +98,6 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
             f"the run cannot be written to {folder} ({error.strerror}): set hydra.run.dir to a "
             "folder that can."
         ) from error
-    with _finished(loggers), _without_noise():
-        announce(console, cfg, datamodule, module, trace, loggers)
-        trainer.fit(module, datamodule=datamodule)
-        metrics = _floats(trainer.logged_metrics)
-        best = _best(trainer)
-        if cfg.test and len(datamodule.splits["test"]):
-            kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
-            module.load_state_dict(kept["state_dict"])
-            trainer.test(module, datamodule=datamodule, verbose=False)
-            metrics |= _floats(trainer.logged_metrics)
-    finished = Run(folder, metrics, best)
-    report(console, module, finished.folder, finished.best, finished.metrics)
-    return finished
 
 
 def _prepare(cfg: DictConfig) -> tuple[ImageDataModule, Training, Trace]:

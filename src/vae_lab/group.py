@@ -1,0 +1,54 @@
+"""A job of several processes: one torchrun, whose members each run the same resolved job.
+
+Lightning's own launcher starts children with the parent's raw arguments; under a Hydra multirun
+each would run the whole sweep. So the parent writes the job's configuration into its run folder,
+torchrun starts `vae_lab.worker` on that folder, and Lightning finds itself inside a group.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from lightning.pytorch.plugins.environments import (  # type: ignore[attr-defined]
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
+
+from vae_lab.errors import InputError
+
+_OF_A_GROUP = ("RANK", "WORLD_SIZE", "MASTER_", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "PL_")
+"""How the environment variables begin that one job must not leave to the next."""
+
+
+def is_member() -> bool:
+    """Whether this process is one of a group that torchrun or SLURM has started."""
+    return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+
+
+def rank() -> int:
+    """This process's rank in its group; 0 for a process alone."""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if is_member() else 0
+
+
+def launch(folder: Path, num_processes: int) -> None:
+    """Run the job whose config.yaml lies in `folder` in that many processes of this machine.
+
+    A member that fails ends the group. Raises InputError with what it said; the whole story then
+    stands in stderr.log.
+    """
+    log, told = folder / "stderr.log", folder / "error.txt"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_OF_A_GROUP)}
+    source = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",
+        f"--nproc-per-node={num_processes}", "-m", "vae_lab.worker", str(folder),
+    ]  # fmt: skip
+    with log.open("w") as stderr:
+        finished = subprocess.run(command, env={**kept, "PYTHONPATH": path}, stderr=stderr)
+    if finished.returncode == 0 and (folder / "result.json").is_file():
+        log.unlink()
+        return
+    reason = told.read_text().strip() if told.is_file() else "a process of the group died"
+    raise InputError(f"{reason} (the whole story: {log})")

@@ -1,0 +1,28 @@
+"""One process of a group: runs the job whose configuration lies in the folder it is given."""
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from vae_lab import group
+from vae_lab.errors import one_line
+from vae_lab.run import run
+
+
+def main(folder: Path) -> None:
+    """Run the job; the first member to fail leaves its reason in error.txt."""
+    cfg = OmegaConf.load(folder / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    try:
+        run(cfg, folder, {}, Console(quiet=group.rank() > 0))
+    except Exception as error:
+        with suppress(FileExistsError), (folder / "error.txt").open("x") as told:
+            told.write(f"rank {group.rank()}: {one_line(error)}")
+        raise
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
