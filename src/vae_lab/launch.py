@@ -109,6 +109,8 @@ def _explained(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
         if not str(error).startswith("Config group override"):
             raise
         raise InputError(f"{error}: a group, such as model, takes one of its choices.") from error
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        sys.exit(1)
     except OSError as error:
         told = f"{error.strerror}: {error.filename}" if error.filename else one_line(error)
         raise InputError(f"{told}. A run is written to hydra.run.dir: set one that can.") from error
