@@ -2,11 +2,12 @@
 
 import os
 
-# Threads that wait should sleep: spinning, they make small models ten times slower on a busy machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
+# Threads that wait should sleep: spinning, they make small models ten times slower on a busy
+# machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported
 
-from vae_lab.launch import main  # noqa: E402
-from vae_lab.score import evaluate_task  # noqa: E402
+from vae_lab.launch import main
+from vae_lab.score import evaluate_task
 
 if __name__ == "__main__":
     main(evaluate_task, "evaluate")

@@ -2,10 +2,11 @@
 
 import os
 
-# Threads that wait should sleep: spinning, they make small models ten times slower on a busy machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read once, when torch is imported
+# Threads that wait should sleep: spinning, they make small models ten times slower on a busy
+# machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported
 
-from vae_lab.launch import main, train_task  # noqa: E402
+from vae_lab.launch import main, train_task
 
 if __name__ == "__main__":
     main(train_task, "train")
