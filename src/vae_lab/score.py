@@ -205,11 +205,13 @@ def _origin(
 def _print(report: dict[str, Any], out: Path) -> None:
     console = Console()
     subset = "" if report["items"] == report["of_test_items"] else f" of {report['of_test_items']}"
-    table = Table(
-        title=f"{report['model']}: {report['items']}{subset} test items, "
-        f"{report['evidence_of']}, K = {report['k']}, {report['preparation']}",
-        title_justify="left",
+    console.print(
+        f"{report['model']}: {report['items']}{subset} test items, {report['evidence_of']}, "
+        f"K = {report['k']}, {report['preparation']}",
+        highlight=False,
+        soft_wrap=True,
     )
+    table = Table()
     for column, justify in (("figure", "left"), ("value", "right"), ("+- s.e.", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
     for name, figure in report["figures"].items():
