@@ -45,6 +45,14 @@ BAD = [
     (["scheduler=plateau", "data.val_size=0"], "scheduler=plateau needs validation data"),
     (["early_stopping=patience", "data.val_size=0"], "early stopping needs validation data"),
     (["foo=1", "bar=2"], "unknown key 'foo'"),
+    (
+        [
+            "model/likelihood=gaussian",
+            "model.likelihood._target_=vae_lab.models.VAE",
+            "~model.likelihood.sigma",
+        ],
+        "is not a likelihood",
+    ),
     (["objective/beta=linear_warmup"], "longer than the training's 1"),
     (["data=tensors"], "not set: data.path"),
     (["data=tensors", "data.path=nowhere.npz"], "no file at nowhere.npz"),

@@ -22,7 +22,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from vae_lab.data import ImageDataModule
+from vae_lab.data import ImageDataModule, Source
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.families import Likelihood
 from vae_lab.models import LatentVariableModel
@@ -106,9 +106,11 @@ def data(cfg: DictConfig) -> ImageDataModule:
     """The DataModule, not yet set up. Its YAML is flat: what the source takes goes to it."""
     settings = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(settings, dict)
-    source = locate(settings.pop("_target_"))
-    likelihood = locate(cfg.model.likelihood["_target_"])
-    assert issubclass(likelihood, Likelihood)
+    source, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
+    if not issubclass(source, Source):
+        raise InputError(f"data._target_ {source.__name__} is not a source of data.")
+    if not issubclass(likelihood, Likelihood):
+        raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
     own = {str(key): settings.pop(key) for key in _arguments(source) if key in settings}
     try:
         return ImageDataModule(
