@@ -2,8 +2,8 @@
 
 import os
 
-# Threads that wait should sleep: spinning, they make small models ten times slower on a busy
-# machine.
+# Threads that wait should sleep: spinning, they make small models several times slower on a
+# busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported
 
 from vae_lab.launch import main, train_task

@@ -39,15 +39,15 @@ def test_an_mlp_on_mnist(tmp_path: Path, real_data: Path) -> None:
 
 @pytest.mark.parametrize("model", ["cvae", "cvae_class_means"])
 def test_conditional_models_read_their_labels(tmp_path: Path, real_data: Path, model: str) -> None:
-    run = trained(tmp_path, real_data, f"model={model}", "data=mnist", "trainer.max_epochs=5")
+    run = trained(tmp_path, real_data, f"model={model}", "data=mnist", "trainer.max_epochs=10")
     figures = scored(run, "k=1", "limit=2000")
     assert figures["elbo_lost_by_shuffled_labels"] > 5
-    assert figures["classifier_accuracy_samples"] > 0.5  # chance: 0.1
+    assert figures["classifier_accuracy_samples"] > 0.7
 
 
 def test_convolutions_on_cifar10(tmp_path: Path, real_data: Path) -> None:
     run = trained(
         tmp_path, real_data, "model=conv_vae", "data=cifar10", "data.limit=10000",
-        "trainer.max_epochs=3",
+        "trainer.max_epochs=6",
     )  # fmt: skip
-    assert run.metrics["val/bits_per_dim"] < 7.5  # 8 is knowing nothing
+    assert run.metrics["val/bits_per_dim"] < 7.2  # 8 is knowing nothing

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -51,5 +52,6 @@ def sample_accuracy(
     }
 
 
-def _rows(x: Tensor) -> "object":
+def _rows(x: Tensor) -> np.ndarray:
+    """(N, *X) -> (N, D), as scikit-learn takes them."""
     return x.flatten(1).cpu().numpy()
