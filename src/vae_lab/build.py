@@ -26,6 +26,7 @@ from vae_lab.data import ImageDataModule, Source
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.families import Likelihood
 from vae_lab.models import LatentVariableModel
+from vae_lab.storage import WholeCheckpoints
 from vae_lab.training import Training
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
@@ -182,6 +183,7 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
         "trainer",
         callbacks=callbacks,
         logger=loggers,
+        plugins=[WholeCheckpoints()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         **({} if has_val else {"limit_val_batches": 0}),
     )
