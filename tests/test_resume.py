@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,5 +86,51 @@ def test_schedules_sums_and_accumulation_go_on_within_an_epoch(tmp_path: Path) -
     run = Watched(tmp_path / "killed", *PICKY)
     run.kill_after(2 * 13 + 7)
     assert last(run)["global_step"] > 14  # seven steps an epoch: two epochs, and some of a third
+    run.finish("resume=run")
+    assert_same_run(run, picky)
+
+
+TWO = ("trainer=ddp", "trainer.devices=2", "callbacks.last.every_n_steps=3")
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The uninterrupted run, in two processes."""
+    watched = Watched(tmp_path_factory.mktemp("two"), *TWO)
+    watched.finish()
+    return watched
+
+
+def test_two_processes_killed_within_an_epoch_go_on_bit_by_bit(
+    tmp_path: Path, whole_of_two: Watched
+) -> None:
+    run = Watched(tmp_path, *TWO)
+    run.kill_after(2 * (2 * 7 + 5))  # of the two ranks, in the third epoch
+    before = run.steps()
+    time.sleep(1)
+    assert run.steps() <= before + 2  # no rank trains on without its parent
+    run.finish("resume=run")
+    assert_same_run(run, whole_of_two)
+
+
+def test_two_terminated_processes_save_at_the_same_step(
+    tmp_path: Path, whole_of_two: Watched
+) -> None:
+    run = Watched(tmp_path, *TWO[:2])
+    status, said = run.stop(lambda: run.steps() >= 2 * (7 + 3), signal.SIGTERM)
+    assert status == 143, said
+    assert 2 * last(run)["global_step"] == run.steps()
+    run.finish("resume=run")
+    assert run.curve() == whole_of_two.curve()
+    assert all(len(losses) == 1 for losses in run.curve().values())
+
+
+@pytest.mark.parametrize("extra", [["scheduler=plateau", "scheduler.patience=0"],
+                                   ["+trainer.max_steps=45"]], ids=str)  # fmt: skip
+def test_other_schedules(tmp_path: Path, extra: list[str]) -> None:
+    picky = Watched(tmp_path / "whole", *extra)
+    picky.finish()
+    run = Watched(tmp_path / "killed", *extra)
+    run.kill_after(2 * 13 + 7)
     run.finish("resume=run")
     assert_same_run(run, picky)

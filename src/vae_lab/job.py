@@ -86,18 +86,17 @@ def prepare(cfg: DictConfig, folder: Path) -> Job:
     loggers: list[Logger] = [build.part(cfg.logger, "logger")] if logs else []
     with without_noise():
         trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
-    _check_length(module.objective, trainer, len(datamodule.train_dataloader()))
+    _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
     return Job(cfg, folder, datamodule, module, trainer, loggers, trace, start)
 
 
-def _check_length(objective: Objective, trainer: Trainer, batches_per_epoch: int) -> None:
-    if trainer.max_epochs == 0 or trainer.max_steps == 0:
-        raise InputError("trainer.max_epochs and max_steps must be 1 or more, or -1 for no limit.")
-    epochs = float("inf")
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        epochs = trainer.max_epochs
-    if trainer.max_steps >= 0:
-        steps = trainer.max_steps * trainer.accumulate_grad_batches
+def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:
+    max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.get("max_steps", -1)
+    if max_epochs == 0:
+        raise InputError("trainer.max_epochs must be 1 or more, or -1 for no limit.")
+    epochs = float("inf") if max_epochs in (None, -1) else max_epochs
+    if max_steps != -1:
+        steps = max_steps * cfg.trainer.accumulate_grad_batches
         epochs = min(epochs, steps / batches_per_epoch)
     if objective.warmup_epochs > epochs:
         raise InputError(

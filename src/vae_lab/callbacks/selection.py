@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
 from vae_lab.errors import whole
@@ -75,6 +75,22 @@ class LastCheckpoint(lightning.Checkpoint):
         trainer.save_checkpoint(self.path, weights_only=False)
         if self.interruption.check(trainer):
             raise Interrupted(self.interruption.number)
+
+
+class MaxSteps(Callback):
+    """Stops after so many optimiser steps, validated.
+
+    Lightning's own max_steps ends without validation, and resumes in the epoch that is over.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
 
 
 class EarlyStopping(lightning.EarlyStopping):
