@@ -106,12 +106,17 @@ def _measure(cfg: DictConfig) -> str:
     """What a job's ELBO is a bound on, as far as its configuration tells."""
     model = cfg.model
     entries = [model[part]["_target_"] for part in ("encoder_label", "decoder_label", "prior")]
-    conditional = any(locate(entry).reads_labels for entry in entries)
+    conditional = any(_constant(entry, "reads_labels") for entry in entries)
     data = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(data, dict)
     kept = {key: value for key, value in data.items() if key not in _INDIFFERENT}
-    support = locate(model.likelihood["_target_"]).support
+    support = _constant(model.likelihood["_target_"], "support")
     return json.dumps([support.value, conditional, kept], sort_keys=True, default=str)
+
+
+def _constant(target: str, name: str) -> Any:
+    """What the class of a part says of itself."""
+    return getattr(locate(target), name)
 
 
 def _count_trials(sweeper: DictConfig, folder: Path) -> None:
@@ -133,8 +138,8 @@ def job_name(sweep: Path, overrides: Mapping[str, str]) -> str | None:
     path = sweep / "sweep.json"
     varied = json.loads(path.read_text())["varied"] if path.is_file() else []
     told = [
-        overrides[key] if "." not in key and key != "seed" else f"{key.split('.')[-1]}={value}"
-        for key, value in overrides.items()
+        f"{key.split('.')[-1]}={value}" if "." in key or key == "seed" else value
+        for key, value in sorted(overrides.items(), key=lambda item: item[0] == "seed")
         if key in varied
     ]
     return ", ".join(told) or None

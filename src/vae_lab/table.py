@@ -24,6 +24,8 @@ FIGURES = (
 )  # fmt: skip
 """The columns: `best` is the monitored validation figure that selected the checkpoint."""
 
+PRINTED = ("best", "test/elbo", "test/bits_per_dim", "test/active_units")
+
 
 @dataclass
 class Row:
@@ -129,7 +131,7 @@ def _cells(table: list[Row]) -> tuple[list[str], list[list[Any]]]:
 def _print(table: list[Row], console: Console) -> None:
     for measure in dict.fromkeys(row.measure for row in table):
         group = [row for row in table if row.measure == measure]
-        shown = [name for name in FIGURES if any(name in row.values for row in group)]
+        shown = [name for name in PRINTED if any(name in row.values for row in group)]
         grid = Table(title=measure or "failed", title_justify="left")
         for name in [*group[0].choices, "seeds"]:
             grid.add_column(name)
@@ -177,12 +179,8 @@ def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
     cfg = OmegaConf.load(next(iter(sorted(sweep.rglob("config.yaml")))))
     if not cfg.logger or cfg.logger["_target_"] != "vae_lab.loggers.WandB":
         return
-    settings = {
-        "save_dir": str(sweep),
-        "name": f"{cfg.group}: table",
-        "id": None,
-        "tags": ["table"],
-    }
+    name = f"{cfg.group}: table"
+    settings = {"save_dir": str(sweep), "name": name, "id": None, "tags": ["table"]}
     logger = part(OmegaConf.merge(cfg.logger, settings), "logger")
     assert isinstance(logger, WandB)
     logger.log_table("sweep/table", columns=header, data=lines)
