@@ -119,6 +119,8 @@ def without_noise() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+            # of a run that goes on
+            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
             yield
     finally:
         logger.setLevel(level)

@@ -18,6 +18,7 @@ from rich.table import Table
 from vae_lab.build import part
 from vae_lab.errors import InputError
 from vae_lab.loggers import WandB, log_image
+from vae_lab.resume import result, run_folders, stored_config
 
 FIGURES = (
     "best", "test/elbo", "test/rate", "test/distortion", "test/bits_per_dim", "test/active_units",
@@ -49,7 +50,7 @@ class Row:
 
 def rows(sweep: Path) -> list[Row]:
     """One row per configuration, those of one measure together, the best of each marked."""
-    jobs = [_job(path) for path in sorted(sweep.rglob("config.yaml"))]
+    jobs = [_job(folder) for folder in run_folders(sweep)]
     jobs += [
         json.loads(path.read_text())
         for path in sorted(sweep.rglob("failed.json"))
@@ -84,11 +85,11 @@ def rows(sweep: Path) -> list[Row]:
     return ordered
 
 
-def _job(config: Path) -> dict[str, Any]:
-    cfg, result = OmegaConf.load(config), config.parent / "result.json"
-    job: dict[str, Any] = {"overrides": dict(cfg.overrides)}
-    if result.is_file():
-        job |= json.loads(result.read_text())
+def _job(folder: Path) -> dict[str, Any]:
+    cfg, found = stored_config(folder), result(folder)
+    job: dict[str, Any] = {"overrides": dict(cfg.overrides) if cfg is not None else {}}
+    if found is not None:
+        job |= found
         job["measure"] = ", ".join(f"{value}" for value in job["measure"].values())
     return job
 
@@ -176,8 +177,9 @@ def draw(table: list[Row]) -> Figure:
 
 def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
     """To W&B, as one more run of the sweep's group, where its jobs are logged there."""
-    cfg = OmegaConf.load(next(iter(sorted(sweep.rglob("config.yaml")))))
-    if not cfg.logger or cfg.logger["_target_"] != "vae_lab.loggers.WandB":
+    folders = run_folders(sweep)
+    cfg = stored_config(folders[0]) if folders else None
+    if cfg is None or not cfg.logger or cfg.logger["_target_"] != "vae_lab.loggers.WandB":
         return
     name = f"{cfg.group}: table"
     settings = {"save_dir": str(sweep), "name": name, "id": None, "tags": ["table"]}
