@@ -16,14 +16,22 @@ WITH_FIGURES = [o for o in QUICK if "figures" not in o and "logger" not in o]
 
 
 def inspected(folder: Path) -> dict:
-    """A run's W&B files, through W&B's own reader."""
-    (run,) = (folder / "wandb").glob("offline-run-*")
+    """The W&B files of a run, through W&B's own reader."""
+    (run,) = wandb_runs(folder)
+    return run
+
+
+def wandb_runs(folder: Path) -> list[dict]:
+    """The same for each time that the run was begun or gone on with."""
     wandb = Path(sys.executable).parent / "wandb"
-    read = subprocess.run(
-        [str(wandb), "leet", "inspect", "--summary", "--json", str(run)],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
-    return json.loads(read.stdout)
+    read = [
+        subprocess.run(
+            [str(wandb), "leet", "inspect", "--summary", "--json", str(run)],
+            capture_output=True, text=True, check=True, timeout=120,
+        )
+        for run in sorted((folder / "wandb").glob("offline-run-*"))
+    ]  # fmt: skip
+    return [json.loads(each.stdout) for each in read]
 
 
 @pytest.fixture
