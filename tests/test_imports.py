@@ -9,8 +9,9 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "vae_lab"
 MODULES = sorted(SOURCE.rglob("*.py"))
-MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "run", "report", "group"}
-MAY_HYDRA = {"build", "launch", "run", "report", "score", "worker"}
+MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "job", "run", "group",
+                 "interruption", "storage"}  # fmt: skip
+MAY_HYDRA = {"build", "launch", "job", "resume", "run", "score", "sweep", "table", "worker"}
 MAY_IMPORT = {
     "trace": set(),
     "errors": set(),
@@ -22,12 +23,14 @@ MAY_IMPORT = {
     "networks": {"errors"},
     "priors": {"errors", "families"},
     "models": {"trace", "errors", "families", "networks", "priors"},
-    "group": {"errors"},
+    "storage": {"errors"},
+    "interruption": set(),
+    "group": {"errors", "interruption"},
     "checkpoint": {"build", "errors", "models"},
     "data": {"trace", "errors", "families", "seeding"},
     "evaluation": {"trace", "objectives", "estimators", "models", "families", "seeding"},
     "training": {"trace", "errors", "objectives", "estimators", "models", "evaluation", "seeding"},
-    "callbacks": {"training", "data", "evaluation", "loggers", "errors", "trace"},
+    "callbacks": {"training", "data", "evaluation", "loggers", "errors", "interruption", "trace"},
     "loggers": {"artifacts", "errors"},
     "artifacts": {"checkpoint"},
     "dashboard": {"errors", "loggers"},

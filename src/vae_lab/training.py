@@ -53,7 +53,7 @@ class Training(L.LightningModule):
         self.latents = LatentUnits(units)  # of the evaluation under way
         self.first_bad_step = torch.tensor(-1)  # no buffer: DDP would overwrite a rank's
         self.epoch_time = torch.tensor(0.0)  # of the latest training step
-        self._started = time.monotonic()
+        self._started, self._seconds_before = time.monotonic(), 0.0
 
     @property
     def monitor(self) -> str:
@@ -166,7 +166,41 @@ class Training(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record. Raises rather than save weights that a NaN has reached."""
         self._stop_on_nan()
-        checkpoint["vae_lab"] = {**self.record, "seconds": time.monotonic() - self._started}
+        own = {k: v for k, v in self.state_dict().items() if _is_of_one_rank(k)}
+        checkpoint["vae_lab"] = {
+            **self.record,
+            "seconds": self._seconds_before + time.monotonic() - self._started,
+            "metrics": self._figures_so_far(),
+            "ranks": _from_every_rank(own),
+        }
+
+    def _figures_so_far(self) -> dict[str, float]:
+        logged = self.trainer.callback_metrics
+        return {name: float(value) for name, value in logged.items() if "/" in name}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Gives each rank its own sums back. Raises InputError for another number of ranks."""
+        record = checkpoint["vae_lab"]
+        if len(record["ranks"]) != self.trainer.world_size:
+            raise InputError(
+                f"the run was made by {len(record['ranks'])} processes, not "
+                f"{self.trainer.world_size}: continue it with as many."
+            )
+        checkpoint["state_dict"] |= record["ranks"][self.global_rank]
+        self._seconds_before = record["seconds"]
+
+
+def _is_of_one_rank(key: str) -> bool:
+    """Whether an entry of the state is a rank's own: sums over the items that it has seen."""
+    return key.startswith(("train_", "val_", "test_")) or key.endswith("_extra_state")
+
+
+def _from_every_rank(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    every = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, own)
+    return every
 
 
 class NonFiniteLossError(InputError):

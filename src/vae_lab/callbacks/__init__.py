@@ -4,7 +4,7 @@ from vae_lab.callbacks.figures import Figures
 from vae_lab.callbacks.histograms import Histograms
 from vae_lab.callbacks.latents import Latents
 from vae_lab.callbacks.progress import Progress
-from vae_lab.callbacks.selection import BestCheckpoint, EarlyStopping, LastCheckpoint
+from vae_lab.callbacks.selection import BestCheckpoint, EarlyStopping, LastCheckpoint, MaxSteps
 from vae_lab.callbacks.system import System
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Histograms",
     "LastCheckpoint",
     "Latents",
+    "MaxSteps",
     "Progress",
     "System",
 ]

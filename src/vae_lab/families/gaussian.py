@@ -78,6 +78,12 @@ class OptimalSigma(Sigma):
     def forward(self) -> Tensor:
         return self.sigma
 
+    def get_extra_state(self) -> Tensor:
+        return self.seen
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.seen = state.clone()
+
     @torch.no_grad()
     def observe(self, residual: Tensor) -> None:
         squares = residual.square().sum()
