@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "training": {"trace", "errors", "objectives", "estimators", "models", "evaluation", "seeding"},
     "callbacks": {"training", "data", "evaluation", "loggers", "errors", "interruption", "trace"},
     "loggers": {"artifacts", "errors"},
-    "artifacts": {"checkpoint"},
+    "artifacts": {"errors"},
     "dashboard": {"errors", "loggers"},
 }
 

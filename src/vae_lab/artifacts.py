@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from vae_lab.checkpoint import checkpoint_path, read_checkpoint
+import torch
+
+from vae_lab.errors import InputError
 
 
 def log_checkpoint(run: Any, folder: Path) -> None:
     """The checkpoint that stands for a finished run, as a model artifact of the W&B `run`."""
     import wandb
 
-    kept = checkpoint_path(folder)
-    content = read_checkpoint(kept)
+    kept, content = _kept(folder)
     origin = {**_origin(content["vae_lab"]), "epochs": content["epoch"] + 1}
     model = wandb.Artifact(f"model-{run.id}", "model", metadata=origin)
     model.add_file(str(kept))
@@ -22,8 +23,8 @@ def log_figures(run: Any, folder: Path) -> None:
     """The run's last figures, samples among them, as one artifact of the W&B `run`."""
     import wandb
 
-    kept = checkpoint_path(folder)
-    record = read_checkpoint(kept)["vae_lab"]
+    kept, content = _kept(folder)
+    record = content["vae_lab"]
     tested = record["config"]["test"] and record["data"]["sizes"]["test"]
     drawn_from = kept.stem if tested else "last"  # a test loads what was kept, and draws anew
     origin = {**_origin(record), "checkpoint": drawn_from}
@@ -31,6 +32,15 @@ def log_figures(run: Any, folder: Path) -> None:
     for path in sorted(folder.glob("figures/*.png")):
         figures.add_file(str(path))
     run.log_artifact(figures)
+
+
+def _kept(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that stands for the run, best else last, and what it holds."""
+    for name in ("best", "last"):
+        path = folder / "checkpoints" / f"{name}.ckpt"
+        if path.is_file():
+            return path, torch.load(path, map_location="cpu", weights_only=True)
+    raise InputError("artifacts need a checkpoint: keep callbacks.best or callbacks.last.")
 
 
 def _origin(record: dict[str, Any]) -> dict[str, Any]:
