@@ -46,6 +46,12 @@ def test_averages_are_over_all_items(ranks: list[dict]) -> None:
     assert ranks[0]["logged"] == ranks[1]["logged"]
 
 
+def test_latent_figures_are_over_all_items(ranks: list[dict]) -> None:
+    for rank in ranks:
+        rate = rank["logged"]["latent/kl_mean"] * rank["units"]
+        assert rate == pytest.approx(rank["logged"]["val/rate"], rel=1e-5)
+
+
 def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]) -> None:
     every = torch.cat([rank["residuals"] for rank in ranks])
     assert not torch.equal(*(rank["residuals"] for rank in ranks))

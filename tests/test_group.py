@@ -88,6 +88,16 @@ def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     assert codes[1] != 0
 
 
+def test_a_group_logs_its_latents_and_its_speed_once(
+    sweeps: dict[str, tuple[Path, int, str]],
+) -> None:
+    summary = inspected(sweeps["failing"][0] / "0")["summary"]
+    assert summary["latent/kl_mean"] * 32 == pytest.approx(summary["val/rate"], rel=1e-5)
+    assert summary["system/items_per_second"] * summary["system/seconds_per_epoch"] == (
+        pytest.approx(64)
+    )
+
+
 def test_two_then_one_then_two_devices(sweeps: dict[str, tuple[Path, int, str]]) -> None:
     folder, status, stderr = sweeps["mixed"]
     assert status == 0, stderr

@@ -3,6 +3,7 @@
 Each rank writes what it saw and what was logged to RANK.pt in the folder given.
 """
 
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from test_data import datamodule
 from test_training import training
 
+from vae_lab.callbacks import Latents
 from vae_lab.data import Digits
 from vae_lab.families import Gaussian, OptimalSigma, Support
 from vae_lab.training import Training
@@ -65,13 +67,14 @@ def main(folder: Path) -> None:
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, use_distributed_sampler=False,
+        num_sanity_val_steps=0, use_distributed_sampler=False, callbacks=[Latents()],
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     content = {
         "seen": module.seen,
         "noise": module.noise,
         "share": module.val_elbo[-1],
+        "units": math.prod(module.model.z_shape),
         "logged": {name: float(value) for name, value in trainer.logged_metrics.items()},
         "sigma": float(sigma()),
         "residuals": torch.cat(residuals),

@@ -1,7 +1,20 @@
-"""Callbacks: selection, progress, figures."""
+"""Callbacks: selection, progress, figures, and what else the logger receives."""
 
 from vae_lab.callbacks.figures import Figures
+from vae_lab.callbacks.histograms import Histograms
+from vae_lab.callbacks.latents import Latents
 from vae_lab.callbacks.progress import Progress
 from vae_lab.callbacks.selection import BestCheckpoint, EarlyStopping, LastCheckpoint, MaxSteps
+from vae_lab.callbacks.system import System
 
-__all__ = ["BestCheckpoint", "EarlyStopping", "Figures", "LastCheckpoint", "MaxSteps", "Progress"]
+__all__ = [
+    "BestCheckpoint",
+    "EarlyStopping",
+    "Figures",
+    "Histograms",
+    "LastCheckpoint",
+    "Latents",
+    "MaxSteps",
+    "Progress",
+    "System",
+]
