@@ -1,12 +1,13 @@
 """What loggers receive, read back with their own tools."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import QUICK
+from conftest import QUICK, ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vae_lab import InputError, Run, train
@@ -187,3 +188,48 @@ def test_a_key_is_found_without_a_network(tmp_path: Path, monkeypatch: pytest.Mo
     assert not has_wandb_key()
     monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
     assert has_wandb_key()
+
+
+BREAK = """
+import os, signal
+import vae_lab.training as training
+whole = training.Training.on_train_epoch_end
+def end(self):
+    whole(self)
+    if self.current_epoch == 0:
+        for child in open(f"/proc/self/task/{os.getpid()}/children").read().split():
+            if b"wandb-core" in open(f"/proc/{child}/cmdline", "rb").read():
+                os.kill(int(child), signal.SIGKILL)
+                open("broken", "w").close()
+training.Training.on_train_epoch_end = end
+"""
+
+
+def logged_by_command(folder: Path, *overrides: str, **environment: str) -> str:
+    """`python train.py` with W&B, in `folder`; what it said on stderr."""
+    finished = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), *WITH_FIGURES, *SMALL, "hydra.run.dir=run",
+         *overrides],
+        cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    assert (folder / "run" / "result.json").is_file()
+    assert "Traceback" not in finished.stderr
+    return finished.stderr
+
+
+def test_training_goes_on_where_wandb_breaks_down(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BREAK)
+    path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
+    said = logged_by_command(tmp_path, "trainer.max_epochs=3", PYTHONPATH=path)
+    assert (tmp_path / "broken").exists()
+    assert said.count("W&B broke down, training goes on without it") == 1
+
+
+def test_a_wandb_that_cannot_be_reached_is_offline(tmp_path: Path) -> None:
+    said = logged_by_command(
+        tmp_path, WANDB_MODE="online", WANDB_API_KEY="x" * 40, WANDB_INIT_TIMEOUT="3",
+        WANDB_BASE_URL="http://127.0.0.1:9",  # nobody listens there
+    )  # fmt: skip
+    assert "W&B cannot be reached, logging offline" in said
+    assert inspected(tmp_path / "run")["exit_code"] == 0

@@ -192,7 +192,7 @@ class Training(L.LightningModule):
 
 def _is_of_one_rank(key: str) -> bool:
     """Whether an entry of the state is a rank's own: sums over the items that it has seen."""
-    return key.startswith(("train_", "val_", "test_")) or key.endswith("_extra_state")
+    return key.startswith(("train_", "val_", "test_", "latents")) or key.endswith("_extra_state")
 
 
 def _from_every_rank(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:
