@@ -6,20 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
+import same_gradients
 import torch
 
 HERE = Path(__file__).parent
 
 
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("ranks")
+def in_two_processes(script: str, *arguments: str) -> None:
     finished = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(HERE / "two_processes.py"), str(folder)],
+         str(HERE / script), *arguments],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("ranks")
+    in_two_processes("two_processes.py", str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -57,3 +62,18 @@ def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]
     assert not torch.equal(*(rank["residuals"] for rank in ranks))
     for rank in ranks:
         assert rank["sigma"] == pytest.approx(float(every.square().mean().sqrt()), rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", same_gradients.OBJECTIVES)
+def test_two_processes_with_half_the_batch_make_the_gradient_of_the_whole(
+    objective: str, tmp_path: Path
+) -> None:
+    in_two_processes("same_gradients.py", objective, str(tmp_path / "two.pt"), "2")
+    alone = [sys.executable, str(HERE / "same_gradients.py"), objective, str(tmp_path / "one.pt")]
+    subprocess.run([*alone, "1"], check=True, capture_output=True, timeout=300)
+    two, one = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("two", "one"))
+    assert two.keys() == one.keys()
+    for name, gradient in one.items():
+        assert gradient.dtype == torch.float64
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(two[name], gradient, rtol=1e-10, atol=1e-10)
