@@ -11,7 +11,8 @@ SOURCE = ROOT / "src" / "vae_lab"
 MODULES = sorted(SOURCE.rglob("*.py"))
 MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "job", "run", "group",
                  "interruption", "storage"}  # fmt: skip
-MAY_HYDRA = {"build", "launch", "job", "resume", "run", "score", "sweep", "table", "worker"}
+MAY_HYDRA = {"build", "export", "launch", "job", "resume", "run", "score", "sweep", "table",
+             "worker"}  # fmt: skip
 MAY_IMPORT = {
     "trace": set(),
     "errors": set(),
@@ -23,6 +24,7 @@ MAY_IMPORT = {
     "networks": {"errors"},
     "priors": {"errors", "families"},
     "models": {"trace", "errors", "families", "networks", "priors"},
+    "programs": {"errors", "models", "seeding"},
     "storage": {"errors"},
     "interruption": set(),
     "group": {"errors", "interruption"},
