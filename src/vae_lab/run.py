@@ -19,14 +19,16 @@ from rich.console import Console
 
 from vae_lab import build, checkpoint, group
 from vae_lab.callbacks import BestCheckpoint
+from vae_lab.compiling import compile_pass
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, one_line, whole
 from vae_lab.loggers import WandB
+from vae_lab.lr_find import suggest_lr
 from vae_lab.objectives import Objective
 from vae_lab.record import commit, num_parameters, versions
 from vae_lab.report import announce, report
 from vae_lab.trace import Trace
-from vae_lab.training import Training
+from vae_lab.training import Training, whole_weights
 
 if TYPE_CHECKING:
     from vae_lab.trained import TrainedVAE
@@ -61,7 +63,9 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
         cfg.run_dir = str(folder)
         cfg.name = cfg.name or f"{choices['model']}-{choices['data']}"
         datamodule, module, trace = _prepare(cfg)
-        logs = cfg.logger and group.rank() == 0
+        if cfg.compile:
+            compile_pass(module.model)
+        logs = cfg.logger and not cfg.lr_find and group.rank() == 0
         loggers: list[Logger] = [build.part(cfg.logger, "logger")] if logs else []
         with _without_noise():
             trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
@@ -74,13 +78,20 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
         return Run(folder, **json.loads((folder / "result.json").read_text()))
     with _finished(loggers), _without_noise():
         announce(console, cfg, datamodule, module, trace, loggers, processes)
+        if cfg.lr_find:
+            metrics = suggest_lr(trainer, module, datamodule, folder, console)
+            if group.rank() == 0:
+                result = {"metrics": metrics, "best": None}
+                (folder / "result.json").write_text(json.dumps(result) + "\n")
+            return Run(folder, metrics, None)
         trainer.fit(module, datamodule=datamodule)
         metrics = _floats(trainer.logged_metrics)
         best = _best(trainer)
         trainer.strategy.barrier("checkpoints are written")
         if cfg.test and len(datamodule.splits["test"]):
             kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
-            module.load_state_dict(kept["state_dict"])
+            with whole_weights(trainer):
+                module.load_state_dict(kept["state_dict"])
             trainer.test(module, datamodule=datamodule, verbose=False)
             metrics |= _floats(trainer.logged_metrics)
     if group.rank() == 0:
@@ -196,7 +207,7 @@ def _finished(loggers: list[Logger]) -> Iterator[None]:
 @contextmanager
 def _without_noise() -> Iterator[None]:
     """Keep Lightning's advertisements and its own deprecations out of the report."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:

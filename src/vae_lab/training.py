@@ -1,13 +1,16 @@
 """The one LightningModule: whatever the model, objective and estimator, a step is the same."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -53,6 +56,8 @@ class Training(L.LightningModule):
         self.first_bad_step = torch.tensor(-1)  # no buffer: DDP would overwrite a rank's
         self.epoch_time = torch.tensor(0.0)  # of the latest training step
         self._started = time.monotonic()
+        self.stops_on_nan = True  # not where a search goes on until the loss is none
+        self.skips_bad_steps = False  # whether a step is left out where its loss is not finite
 
     @property
     def monitor(self) -> str:
@@ -80,7 +85,8 @@ class Training(L.LightningModule):
         self.model.likelihood.observe(batch.x, trace.p_x)
         self.train_bounds.update(trace, surrogate)
         self.train_units.update(trace)
-        self._note(loss)
+        if not self.skips_bad_steps:
+            self._note(loss)
         if batch_idx % LOG_EVERY == 0:
             self._stop_on_nan()
             self.log("elbo", -loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
@@ -90,7 +96,7 @@ class Training(L.LightningModule):
         """After the epoch's last step, before validation and any checkpoint."""
         if not self.trainer.is_last_batch:
             return
-        with torch.no_grad():  # one more pass: what that step did to the weights shows only now
+        with torch.no_grad(), whole_weights(self.trainer):  # one more pass: what that step did to the weights shows only now
             trace = self.model(batch, self.estimator.draw)
             self._note(self.objective(trace, self.epoch_time).mean())
         self._stop_on_nan()
@@ -106,7 +112,7 @@ class Training(L.LightningModule):
 
     def _stop_on_nan(self) -> None:
         step = int(self.first_bad_step)
-        if step >= 0:
+        if step >= 0 and self.stops_on_nan:
             raise NonFiniteLossError(step, self.current_epoch)
 
     # Validation and test: the same pass, without a gradient
@@ -165,6 +171,19 @@ class Training(L.LightningModule):
         """Adds the record. Raises rather than save weights that a NaN has reached."""
         self._stop_on_nan()
         checkpoint["vae_lab"] = {**self.record, "seconds": time.monotonic() - self._started}
+
+
+@contextmanager
+def whole_weights(trainer: L.Trainer) -> Iterator[None]:
+    """Within, each process has all weights, also where FSDP shares them out. All must enter.
+
+    What is written to them stays.
+    """
+    if not isinstance(trainer.strategy, FSDPStrategy):
+        yield
+        return
+    with FullyShardedDataParallel.summon_full_params(trainer.strategy.model):
+        yield
 
 
 class NonFiniteLossError(InputError):

@@ -1,7 +1,17 @@
-"""Callbacks: selection, progress, figures."""
+"""Callbacks: selection, progress, figures, averaged weights, skipped steps."""
 
+from vae_lab.callbacks.averaging import WeightAverage
 from vae_lab.callbacks.figures import Figures
+from vae_lab.callbacks.gradient_skip import GradientSkip
 from vae_lab.callbacks.progress import Progress
 from vae_lab.callbacks.selection import BestCheckpoint, EarlyStopping, LastCheckpoint
 
-__all__ = ["BestCheckpoint", "EarlyStopping", "Figures", "LastCheckpoint", "Progress"]
+__all__ = [
+    "BestCheckpoint",
+    "EarlyStopping",
+    "Figures",
+    "GradientSkip",
+    "LastCheckpoint",
+    "Progress",
+    "WeightAverage",
+]
