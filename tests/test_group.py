@@ -105,5 +105,7 @@ def test_a_group_is_refused_in_one_line_before_it_starts(tmp_path: Path) -> None
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     again = [*QUICK, "data.limit=32", f"hydra.run.dir={tmp_path / 'run'}"]
     train(again, quiet=True)
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="holds this run already, finished"):
         train(again, quiet=True)
+    with pytest.raises(InputError, match="holds another run already"):
+        train([*again, "seed=1"], quiet=True)

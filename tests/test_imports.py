@@ -9,10 +9,10 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "vae_lab"
 MODULES = sorted(SOURCE.rglob("*.py"))
-MAY_LIGHTNING = {
-    "training", "data", "callbacks", "loggers", "build", "run", "report", "group", "lr_find",
+MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "job", "run", "group"} | {
+    "interruption", "storage", "lr_find", "sharding"
 }  # fmt: skip
-MAY_HYDRA = {"build", "launch", "run", "report", "score", "worker"}
+MAY_HYDRA = {"build", "launch", "job", "resume", "run", "score", "worker"}
 MAY_IMPORT = {
     "trace": set(),
     "errors": set(),
@@ -24,14 +24,19 @@ MAY_IMPORT = {
     "networks": {"errors"},
     "priors": {"errors", "families"},
     "models": {"trace", "errors", "families", "networks", "priors"},
-    "group": {"errors"},
+    "storage": {"errors"},
+    "interruption": set(),
+    "group": {"errors", "interruption"},
     "checkpoint": {"build", "errors", "models"},
     "data": {"trace", "errors", "families", "seeding"},
     "evaluation": {"trace", "objectives", "estimators", "models", "families", "seeding"},
-    "training": {"trace", "errors", "objectives", "estimators", "models", "evaluation", "seeding"},
-    "callbacks": {"training", "data", "evaluation", "loggers", "errors"},
+    "training": {"trace", "errors", "objectives", "estimators", "models", "evaluation", "seeding"}
+    | {"sharding"},
+    "callbacks": {"training", "data", "evaluation", "loggers", "errors", "interruption"}
+    | {"sharding"},
     "loggers": {"errors"},
     "compiling": {"errors"},
+    "sharding": set(),
     "lr_find": {"callbacks", "data", "errors", "training"},
 }
 

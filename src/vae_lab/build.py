@@ -22,10 +22,12 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from vae_lab.callbacks import MaxSteps
 from vae_lab.data import ImageDataModule, Source
-from vae_lab.errors import InputError, one_line, unknown
+from vae_lab.errors import InputError, one_line, unknown, whole
 from vae_lab.families import Likelihood
 from vae_lab.models import LatentVariableModel
+from vae_lab.storage import WholeCheckpoints
 from vae_lab.training import Training
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
@@ -176,13 +178,19 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
         nodes.pop("best", None)
         if "early_stopping" in nodes:
             raise InputError("early stopping needs validation data: set data.val_size above 0.")
+    settings = OmegaConf.to_container(cfg.trainer, resolve=True)
+    assert isinstance(settings, dict)
+    max_steps = settings.pop("max_steps", -1)
     callbacks = [part(node, f"callbacks.{name}") for name, node in nodes.items() if node]
+    if max_steps != -1:
+        callbacks.append(MaxSteps(whole("trainer.max_steps", max_steps, 1)))
     built = part(
-        cfg.trainer,
+        settings,
         "trainer",
         callbacks=callbacks,
         logger=loggers,
         profiler=part(cfg.profiler, "profiler") if cfg.profiler else None,
+        plugins=[WholeCheckpoints()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         **({} if has_val else {"limit_val_batches": 0}),
     )

@@ -5,7 +5,9 @@ each would run the whole sweep. So the parent writes the job's configuration int
 torchrun starts `vae_lab.worker` on that folder, and Lightning finds itself inside a group.
 """
 
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from lightning.pytorch.plugins.environments import (  # type: ignore[attr-define
 )
 
 from vae_lab.errors import InputError
+from vae_lab.interruption import Interrupted, handed_on
 
 _OF_A_GROUP = ("RANK", "WORLD_SIZE", "MASTER_", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "PL_")
 """How the environment variables begin that one job must not leave to the next."""
@@ -34,8 +37,8 @@ def rank() -> int:
 def launch(folder: Path, num_processes: int) -> None:
     """Run the job whose config.yaml lies in `folder` in that many processes of this machine.
 
-    A member that fails ends the group. Raises InputError with what it said; the whole story then
-    stands in stderr.log.
+    A member that fails ends the group, and no member outlives this process. Raises InputError with
+    what it said, whose whole story stands in stderr.log, and Interrupted where told to stop.
     """
     log, told = folder / "stderr.log", folder / "error.txt"
     kept = {k: v for k, v in os.environ.items() if not k.startswith(_OF_A_GROUP)}
@@ -45,10 +48,23 @@ def launch(folder: Path, num_processes: int) -> None:
         sys.executable, "-m", "torch.distributed.run", "--standalone",
         f"--nproc-per-node={num_processes}", "-m", "vae_lab.worker", str(folder),
     ]  # fmt: skip
+    told.unlink(missing_ok=True)
     with log.open("w") as stderr:
-        finished = subprocess.run(command, env={**kept, "PYTHONPATH": path}, stderr=stderr)
-    if finished.returncode == 0 and (folder / "result.json").is_file():
+        process = subprocess.Popen(
+            command, env={**kept, "PYTHONPATH": path}, stderr=stderr, preexec_fn=die_with_parent
+        )
+        with handed_on(process) as noted:
+            status = process.wait()
+    if status == 0 and (folder / "result.json").is_file():
         log.unlink()
         return
+    if noted.number is not None:
+        raise Interrupted(noted.number)
     reason = told.read_text().strip() if told.is_file() else "a process of the group died"
     raise InputError(f"{reason} (the whole story: {log})")
+
+
+def die_with_parent() -> None:
+    """Let Linux kill this process when its parent dies, so that no group trains on unseen."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -4,7 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vae_lab.errors import InputError, one_line, unknown
+from vae_lab.resume import resumed
 from vae_lab.run import Run, run
 
 
@@ -66,7 +67,13 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
 def train_task(cfg: DictConfig) -> float | None:
     """One Hydra job: train, and return the monitored figure to a sweeper."""
     job = HydraConfig.get()
-    return run(cfg, Path(job.runtime.output_dir), job.runtime.choices, Console()).best
+    made = Path(job.runtime.output_dir)
+    folder = made
+    if cfg.resume is not None:
+        with suppress(OSError):
+            made.rmdir()  # Hydra's, empty
+        cfg, folder = resumed(cfg.resume, job.overrides.task)
+    return run(cfg, folder, job.runtime.choices, Console()).best
 
 
 def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
@@ -84,6 +91,8 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
         folder, choices = Path(cfg.hydra.run.dir).resolve(), cfg.hydra.runtime.choices
         job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        if job.resume is not None:
+            job, folder = resumed(job.resume, [o for o in overrides if o not in silence])
         return run(job, folder, choices, Console(quiet=quiet))
 
 

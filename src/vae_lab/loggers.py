@@ -1,13 +1,16 @@
 """Loggers: W&B as this project uses it, and how an image reaches any of them."""
 
+import csv
 import os
+import warnings
 from functools import singledispatch
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from matplotlib.image import imread
 
 from vae_lab.errors import InputError
@@ -22,9 +25,15 @@ class WandB(WandbLogger):
     """
 
     def __init__(
-        self, save_dir: str, project: str, name: str, group: str | None, tags: list[str]
+        self,
+        save_dir: str,
+        project: str,
+        name: str,
+        id: str | None,
+        group: str | None,
+        tags: list[str],
     ) -> None:
-        """Raises InputError where wandb is not installed."""
+        """A run of the same `id` goes on. Raises InputError where wandb is not installed."""
         if find_spec("wandb") is None:
             raise InputError("logger=wandb needs wandb: pip install wandb, or say logger=csv.")
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
@@ -32,6 +41,7 @@ class WandB(WandbLogger):
             name=name,
             save_dir=save_dir,
             project=project,
+            id=id,
             group=group,
             tags=tags,
             mode=mode,
@@ -59,6 +69,39 @@ class WandB(WandbLogger):
         """Close the run, marked failed where it failed. Does nothing before it began."""
         if self._experiment is not None:
             self.experiment.finish(exit_code=1 if failed else 0)
+
+
+class CSV(CSVLogger):
+    """Lightning's CSVLogger, whose metrics.csv a resumed run goes on with."""
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__(save_dir, name="csv", version="")
+        self._before: list[dict[str, Any]] = []
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            path = Path(self.log_dir) / "metrics.csv"
+            if path.is_file():  # Lightning would delete it
+                with path.open(newline="") as file:
+                    self._before = [_numbers(row) for row in csv.DictReader(file)]
+                path.unlink()
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=".*logs directory .* exists")
+                return super().experiment
+        return super().experiment
+
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        written = self.experiment.metrics
+        if self._before:  # what is logged again from the checkpoint on replaces what was
+            written[:0] = [row for row in self._before if step is None or row["step"] < step]
+            self._before = []
+        super().log_metrics(metrics, step)
+
+
+def _numbers(row: dict[str, str]) -> dict[str, Any]:
+    given = {name: float(value) for name, value in row.items() if value}
+    return given | {name: int(given[name]) for name in ("step", "epoch") if name in given}
 
 
 def has_wandb_key() -> bool:

@@ -4,28 +4,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from vae_lab.data import ImageDataModule
 from vae_lab.families import Support
+from vae_lab.job import Job
 from vae_lab.loggers import WandB
-from vae_lab.trace import Trace
 from vae_lab.training import Training
 
 
-def announce(
-    console: Console,
-    cfg: DictConfig,
-    datamodule: ImageDataModule,
-    module: Training,
-    trace: Trace,
-    loggers: list[Logger],
-    processes: int,
-) -> None:
+def announce(console: Console, job: Job) -> None:
     """Say what is about to happen, above all where it is not what one would assume."""
+    cfg, datamodule, module, processes = job.cfg, job.datamodule, job.module, job.processes
     sizes = "/".join(str(count) for count in module.record["data"]["sizes"].values())
     preparation = datamodule.preparation
     how = preparation.describe()
@@ -34,6 +24,15 @@ def announce(
         f"(split {datamodule.split_hash}, {how}), seed {cfg.seed}",
         f"Run folder: {module.record['config']['run_dir']}",
     ]
+    if job.start is not None:
+        path, content = job.start
+        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be read: "
+        said.append(
+            f"{lost}goes on from {path.name}, epoch {content['epoch']}, step "
+            f"{content['global_step']}."
+        )
+    elif cfg.init_from is not None:
+        said.append(f"Starts from the weights of {cfg.init_from}.")
     accumulated = cfg.trainer.accumulate_grad_batches
     if processes * accumulated > 1:
         shares = [f"{processes} processes"] * (processes > 1)
@@ -50,7 +49,7 @@ def announce(
         )
     if module.objective.describe():
         said.append(f"Trains another objective than the ELBO: {module.objective.describe()}.")
-    if not all(latent.has_closed_form_kl for latent in trace.latents):
+    if not all(latent.has_closed_form_kl for latent in job.trace.latents):
         said.append("The KL has no closed form here: rate and ELBO are Monte Carlo estimates.")
     if module.model.likelihood.support is Support.GREY:
         said.append(
@@ -63,7 +62,7 @@ def announce(
         "commit": module.record["commit"],
         "parameters": module.record["parameters"],
     }
-    for logger in loggers:
+    for logger in job.loggers:
         logger.log_hyperparams(hyperparameters)
         if isinstance(logger, WandB):
             logger.define_summaries(module.monitor)

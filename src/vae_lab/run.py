@@ -1,34 +1,32 @@
-"""One resolved job, from configuration to a finished run: check, build, train, test, report."""
+"""One resolved job, from configuration to a finished run: check, claim a folder, train, test."""
 
 import json
-import logging
+import secrets
+import signal
 import time
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import lightning as L
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from vae_lab import build, checkpoint, group
+from vae_lab import checkpoint, group
 from vae_lab.callbacks import BestCheckpoint
-from vae_lab.compiling import compile_pass
-from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, one_line, whole
+from vae_lab.errors import InputError, one_line
+from vae_lab.interruption import Interrupted, requeue
+from vae_lab.job import Job, floats, prepare, without_noise
 from vae_lab.loggers import WandB
 from vae_lab.lr_find import suggest_lr
-from vae_lab.objectives import Objective
-from vae_lab.record import commit, num_parameters, versions
 from vae_lab.report import announce, report
-from vae_lab.trace import Trace
-from vae_lab.training import Training, whole_weights
+from vae_lab.resume import asked, length, result, stored_config
+from vae_lab.storage import held, whole_file
 
 if TYPE_CHECKING:
     from vae_lab.trained import TrainedVAE
@@ -54,125 +52,109 @@ class Run:
 def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Console) -> Run:
     """Train one job into `folder`; `choices` are its group choices, for its name.
 
-    A job of several processes is handed to torchrun, unless this is one of them already. Raises
-    InputError for bad input, and then nothing has been written.
+    A folder that holds the same job, unfinished, is gone on from. A job of several processes is
+    handed to torchrun, unless this is one of them already. Raises InputError for bad input, and
+    then nothing has been written.
     """
     with _refused_cleanly(folder):
-        if not group.is_member() and (folder / "checkpoints").exists():
-            raise InputError(f"{folder} holds a run already: set hydra.run.dir to another folder.")
+        cfg.asked = cfg.asked or asked(cfg)
+        if group.rank() == 0:
+            _check_folder(cfg, folder)
         cfg.run_dir = str(folder)
+        cfg.run_id = cfg.run_id or secrets.token_hex(4)
         cfg.name = cfg.name or f"{choices['model']}-{choices['data']}"
-        datamodule, module, trace = _prepare(cfg)
-        if cfg.compile:
-            compile_pass(module.model)
-        logs = cfg.logger and not cfg.lr_find and group.rank() == 0
-        loggers: list[Logger] = [build.part(cfg.logger, "logger")] if logs else []
-        with _without_noise():
-            trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
-        _check_length(module.objective, trainer, len(datamodule.train_dataloader()))
-    if group.rank() == 0:
-        _write(cfg, folder)
-    processes = trainer.num_devices * trainer.num_nodes
-    if processes > 1 and not group.is_member():
-        group.launch(folder, trainer.num_devices)
-        return Run(folder, **json.loads((folder / "result.json").read_text()))
-    with _finished(loggers), _without_noise():
-        announce(console, cfg, datamodule, module, trace, loggers, processes)
-        if cfg.lr_find:
+        job = prepare(cfg, folder)
+    with _claimed(job):
+        try:
+            if job.processes == 1 or group.is_member():
+                return train(job, console)
+            group.launch(folder, job.trainer.num_devices)
+            return finished(folder)
+        except Interrupted as interrupted:
+            how = f"python train.py resume={folder}"
+            if interrupted.number == signal.SIGUSR1 and requeue():
+                how = "SLURM starts it again"
+            console.print(f"Told to stop; saved. To go on: {how}", highlight=False, soft_wrap=True)
+            raise
+
+
+def finished(folder: Path) -> Run:
+    """The finished run that `folder` holds. Raises InputError where there is none."""
+    found = result(folder)
+    if found is None:
+        raise InputError(f"{folder} holds no finished run.")
+    return Run(folder, found["metrics"], found["best"])
+
+
+def train(job: Job, console: Console) -> Run:
+    """Train in this process, alone or as a member of a group; then test, once."""
+    folder, trainer, module, datamodule = job.folder, job.trainer, job.module, job.datamodule
+    with _finished(job.loggers), _told(job), without_noise():
+        announce(console, job)
+        if job.cfg.lr_find:
             metrics = suggest_lr(trainer, module, datamodule, folder, console)
-            if group.rank() == 0:
-                result = {"metrics": metrics, "best": None}
-                (folder / "result.json").write_text(json.dumps(result) + "\n")
-            return Run(folder, metrics, None)
-        trainer.fit(module, datamodule=datamodule)
-        metrics = _floats(trainer.logged_metrics)
+            return _kept(Run(folder, metrics, None))
+        start, metrics = None, {}
+        if job.start is not None:
+            start, content = job.start
+            metrics = content["vae_lab"]["metrics"]
+        trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+        metrics |= floats(trainer.logged_metrics)
         best = _best(trainer)
         trainer.strategy.barrier("checkpoints are written")
-        if cfg.test and len(datamodule.splits["test"]):
+        if job.cfg.test and len(datamodule.splits["test"]):
+            if isinstance(trainer.strategy, FSDPStrategy):
+                module = job.another_module()  # this one's weights lie in shares
             kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
-            with whole_weights(trainer):
-                module.load_state_dict(kept["state_dict"])
+            module.load_state_dict(kept["state_dict"])
             trainer.test(module, datamodule=datamodule, verbose=False)
-            metrics |= _floats(trainer.logged_metrics)
+            metrics |= floats(trainer.logged_metrics)
+        ended = _kept(Run(folder, metrics, best))
+        if group.rank() == 0:
+            report(console, module, folder, best, metrics)
+    return ended
+
+
+def _kept(run: Run) -> Run:
     if group.rank() == 0:
-        (folder / "result.json").write_text(json.dumps({"metrics": metrics, "best": best}) + "\n")
-        report(console, module, folder, best, metrics)
-    return Run(folder, metrics, best)
+        with whole_file(run.folder / "result.json") as part:
+            part.write_text(json.dumps({"metrics": run.metrics, "best": run.best}) + "\n")
+    return run
 
 
-def _write(cfg: DictConfig, folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(cfg, folder / "config.yaml", resolve=True)
-    except OSError as error:
+def _check_folder(cfg: DictConfig, folder: Path) -> None:
+    stored = stored_config(folder)
+    if stored is None:
+        return
+    if stored.asked != cfg.asked:
+        raise InputError(f"{folder} holds another run already: set hydra.run.dir to a new folder.")
+    if result(folder) is not None and length(stored) == length(cfg):
         raise InputError(
-            f"the run cannot be written to {folder} ({error.strerror}): set hydra.run.dir to a "
-            "folder that can."
-        ) from error
-
-
-def _prepare(cfg: DictConfig) -> tuple[ImageDataModule, Training, Trace]:
-    """The data, set up; the module, built; and its first pass, which nothing is learned from."""
-    missing = OmegaConf.missing_keys(cfg)
-    if missing:
-        keys = ", ".join(sorted(missing))
-        raise InputError(f"not set: {keys}. Say, for example, {sorted(missing)[0]}=...")
-    whole("seed", cfg.seed, 0)
-    build.check_parts(cfg)
-    datamodule = build.data(cfg)
-    datamodule.setup()
-    cfg.data.x_shape = list(datamodule.x_shape or ())
-    cfg.data.num_classes = datamodule.num_classes
-    for key in ("root", "path"):  # so that the data are found again from any folder
-        if key in cfg.data:
-            cfg.data[key] = str(Path(cfg.data[key]).resolve())
-    record: dict[str, Any] = {
-        "format": checkpoint.FORMAT,
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "data": {
-            "split_hash": datamodule.split_hash,
-            "eval_hash": datamodule.eval_hash,
-            "binarize": datamodule.preparation.binarize,
-            "dequantize": datamodule.preparation.dequantize,
-            "sizes": {name: len(images) for name, images in datamodule.splits.items()},
-        },
-        "commit": commit(),
-        "versions": versions(),
-    }
-    L.seed_everything(cfg.seed, verbose=False)
-    module = build.training(cfg, datamodule, record)
-    record["parameters"] = num_parameters(module.model)
-    batch = next(datamodule.batches("train", 2, torch.device("cpu")))
-    trace: Trace = module.model(batch, module.estimator.draw)
-    module.estimator.surrogate(module.objective, trace, torch.tensor(0.0))
-    return datamodule, module, trace
-
-
-def _check_length(objective: Objective, trainer: Trainer, batches_per_epoch: int) -> None:
-    if trainer.max_epochs == 0 or trainer.max_steps == 0:
-        raise InputError("trainer.max_epochs and max_steps must be 1 or more, or -1 for no limit.")
-    epochs = float("inf")
-    if trainer.max_epochs is not None and trainer.max_epochs >= 0:
-        epochs = trainer.max_epochs
-    if trainer.max_steps >= 0:
-        steps = trainer.max_steps * trainer.accumulate_grad_batches
-        epochs = min(epochs, steps / batches_per_epoch)
-    if objective.warmup_epochs > epochs:
-        raise InputError(
-            f"the warm-up takes {objective.warmup_epochs:g} epochs, longer than the training's "
-            f"{epochs:g}: shorten it, or raise trainer.max_epochs."
+            f"{folder} holds this run already, finished: set hydra.run.dir to another."
         )
+    cfg.run_id = stored.run_id
 
 
-def _best(trainer: Trainer) -> float | None:
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, BestCheckpoint) and callback.best_model_score is not None:
-            return float(callback.best_model_score)
-    return None
-
-
-def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics.items()}
+@contextmanager
+def _claimed(job: Job) -> Iterator[None]:
+    """Hold the folder while the job lasts, its configuration written; for rank 0 alone."""
+    if group.rank() > 0:
+        yield
+        return
+    cfg, folder = job.cfg, job.folder
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder))
+            with whole_file(folder / "config.yaml") as part:
+                OmegaConf.save(cfg, part, resolve=True)
+            (folder / "result.json").unlink(missing_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"the run cannot be written to {folder} ({error.strerror}): set hydra.run.dir to a "
+                "folder that can."
+            ) from error
+        yield
 
 
 @contextmanager
@@ -192,6 +174,31 @@ def _refused_cleanly(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def _told(job: Job) -> Iterator[None]:
+    """What a machine may run out of, said in one line that names the fix."""
+    last = f"What was saved is intact: python train.py resume={job.folder}"
+    try:
+        yield
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        raise InputError(f"cannot write{where} ({error.strerror}): mend that. {last}") from error
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        raise InputError(
+            f"out of memory: lower data.batch_size ({job.cfg.data.batch_size}), "
+            f"estimator.num_draws or the model's sizes ({one_line(error)[:120]})."
+        ) from error
+
+
+def _best(trainer: Trainer) -> float | None:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, BestCheckpoint) and callback.best_model_score is not None:
+            return float(callback.best_model_score)
+    return None
+
+
+@contextmanager
 def _finished(loggers: list[Logger]) -> Iterator[None]:
     """Close W&B's run whatever happens, marked failed where it failed."""
     failed = True
@@ -202,17 +209,3 @@ def _finished(loggers: list[Logger]) -> Iterator[None]:
         for logger in loggers:
             if isinstance(logger, WandB):
                 logger.finish(failed)
-
-
-@contextmanager
-def _without_noise() -> Iterator[None]:
-    """Keep Lightning's advertisements and its own deprecations out of the report."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -1,16 +1,13 @@
 """The one LightningModule: whatever the model, objective and estimator, a step is the same."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L
 import torch
-from lightning.pytorch.strategies import FSDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor
-from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -20,6 +17,7 @@ from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, bits_per_dim
 from vae_lab.models import LatentVariableModel
 from vae_lab.objectives import Objective
 from vae_lab.seeding import reseed
+from vae_lab.sharding import whole_weights
 from vae_lab.trace import Batch, Trace
 
 LOG_EVERY = 20
@@ -55,9 +53,9 @@ class Training(L.LightningModule):
         self.test_bounds, self.test_units = BoundMetrics(), ActiveUnits(units)
         self.first_bad_step = torch.tensor(-1)  # no buffer: DDP would overwrite a rank's
         self.epoch_time = torch.tensor(0.0)  # of the latest training step
-        self._started = time.monotonic()
         self.stops_on_nan = True  # not where a search goes on until the loss is none
         self.skips_bad_steps = False  # whether a step is left out where its loss is not finite
+        self._started, self._seconds_before = time.monotonic(), 0.0
 
     @property
     def monitor(self) -> str:
@@ -96,7 +94,10 @@ class Training(L.LightningModule):
         """After the epoch's last step, before validation and any checkpoint."""
         if not self.trainer.is_last_batch:
             return
-        with torch.no_grad(), whole_weights(self.trainer):  # one more pass: what that step did to the weights shows only now
+        with (
+            torch.no_grad(),
+            whole_weights(self.trainer),
+        ):  # one more pass: what that step did to the weights shows only now
             trace = self.model(batch, self.estimator.draw)
             self._note(self.objective(trace, self.epoch_time).mean())
         self._stop_on_nan()
@@ -170,20 +171,43 @@ class Training(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the record. Raises rather than save weights that a NaN has reached."""
         self._stop_on_nan()
-        checkpoint["vae_lab"] = {**self.record, "seconds": time.monotonic() - self._started}
+        own = {k: v for k, v in self.state_dict().items() if _is_of_one_rank(k)}
+        checkpoint["vae_lab"] = {
+            **self.record,
+            "seconds": self._seconds_before + time.monotonic() - self._started,
+            "metrics": self._figures_so_far(),
+            "ranks": _from_every_rank(own),
+        }
+
+    def _figures_so_far(self) -> dict[str, float]:
+        logged = self.trainer.callback_metrics
+        return {name: float(value) for name, value in logged.items() if "/" in name}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Gives each rank its own sums back. Raises InputError for another number of ranks."""
+        record = checkpoint["vae_lab"]
+        if len(record["ranks"]) != self.trainer.world_size:
+            raise InputError(
+                f"the run was made by {len(record['ranks'])} processes, not "
+                f"{self.trainer.world_size}: continue it with as many."
+            )
+        for state in ("state_dict", "current_model_state"):  # the latter beside averaged weights
+            if state in checkpoint:
+                checkpoint[state] |= record["ranks"][self.global_rank]
+        self._seconds_before = record["seconds"]
 
 
-@contextmanager
-def whole_weights(trainer: L.Trainer) -> Iterator[None]:
-    """Within, each process has all weights, also where FSDP shares them out. All must enter.
+def _is_of_one_rank(key: str) -> bool:
+    """Whether an entry of the state is a rank's own: sums over the items that it has seen."""
+    return key.startswith(("train_", "val_", "test_")) or key.endswith("_extra_state")
 
-    What is written to them stays.
-    """
-    if not isinstance(trainer.strategy, FSDPStrategy):
-        yield
-        return
-    with FullyShardedDataParallel.summon_full_params(trainer.strategy.model):
-        yield
+
+def _from_every_rank(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [own]
+    every = [own] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(every, own)
+    return every
 
 
 class NonFiniteLossError(InputError):

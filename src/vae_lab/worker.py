@@ -8,19 +8,22 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from vae_lab import group
-from vae_lab.errors import one_line
-from vae_lab.run import run
+from vae_lab.errors import InputError, one_line
+from vae_lab.job import prepare
+from vae_lab.run import train
 
 
 def main(folder: Path) -> None:
     """Run the job; the first member to fail leaves its reason in error.txt."""
+    group.die_with_parent()
     cfg = OmegaConf.load(folder / "config.yaml")
     assert isinstance(cfg, DictConfig)
     try:
-        run(cfg, folder, {}, Console(quiet=group.rank() > 0))
+        train(prepare(cfg, folder), Console(quiet=group.rank() > 0))
     except Exception as error:
+        reason = str(error) if isinstance(error, InputError) else one_line(error)
         with suppress(FileExistsError), (folder / "error.txt").open("x") as told:
-            told.write(f"rank {group.rank()}: {one_line(error)}")
+            told.write(f"rank {group.rank()}: {reason}")
         raise
 
 

@@ -4,7 +4,7 @@ from vae_lab.callbacks.averaging import WeightAverage
 from vae_lab.callbacks.figures import Figures
 from vae_lab.callbacks.gradient_skip import GradientSkip
 from vae_lab.callbacks.progress import Progress
-from vae_lab.callbacks.selection import BestCheckpoint, EarlyStopping, LastCheckpoint
+from vae_lab.callbacks.selection import BestCheckpoint, EarlyStopping, LastCheckpoint, MaxSteps
 
 __all__ = [
     "BestCheckpoint",
@@ -12,6 +12,7 @@ __all__ = [
     "Figures",
     "GradientSkip",
     "LastCheckpoint",
+    "MaxSteps",
     "Progress",
     "WeightAverage",
 ]

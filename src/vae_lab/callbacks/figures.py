@@ -12,7 +12,8 @@ from vae_lab.data import ImageDataModule
 from vae_lab.errors import whole
 from vae_lab.evaluation.figures import draw_all
 from vae_lab.loggers import log_image
-from vae_lab.training import Training, whole_weights
+from vae_lab.sharding import whole_weights
+from vae_lab.training import Training
 
 
 class Figures(Callback):

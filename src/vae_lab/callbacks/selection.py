@@ -1,8 +1,12 @@
 """Which weights are kept, and when training may stop: on the objective's monitor, after warm-up."""
 
-from lightning.pytorch import LightningModule, Trainer
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
+from vae_lab.errors import whole
+from vae_lab.interruption import Interrupted, Interruption
 from vae_lab.training import Training
 
 
@@ -23,14 +27,70 @@ class BestCheckpoint(lightning.ModelCheckpoint):
         if _training(pl_module).past_warmup():
             super().on_train_epoch_end(trainer, pl_module)
 
-
-class LastCheckpoint(lightning.ModelCheckpoint):
-    """last.ckpt: the weights after the latest epoch."""
-
-    def __init__(self, dirpath: str) -> None:
-        super().__init__(
-            dirpath, filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The run's folder may have moved since."""
+        best = f"{self.dirpath}/best.ckpt"
+        scores = dict.fromkeys([best] * len(state_dict["best_k_models"]), state_dict["kth_value"])
+        super().load_state_dict(
+            {
+                **state_dict,
+                "dirpath": self.dirpath,
+                "best_k_models": scores,
+                "best_model_path": best if scores else "",
+                "kth_best_model_path": best if scores else "",
+                "last_model_path": "",
+            }
         )
+
+
+class LastCheckpoint(lightning.Checkpoint):
+    """last.ckpt: all that training needs to go on, after each epoch and every so many steps.
+
+    A SIGTERM or SIGUSR1 writes it too, after the step at hand, and ends training.
+    """
+
+    def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:
+        """`every_n_steps` counts optimiser steps; None: at the ends of epochs alone."""
+        self.path = f"{dirpath}/last.ckpt"
+        self.interruption = Interruption()
+        self.every = None
+        if every_n_steps is not None:
+            self.every = whole("callbacks.last.every_n_steps", every_n_steps, 1)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.listen()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return  # the epoch's end saves; gradients that still accumulate cannot be saved
+        called = self.interruption.check(trainer)
+        if called or (self.every and trainer.global_step % self.every == 0):
+            trainer.save_checkpoint(self.path, weights_only=False)
+        if called:
+            raise Interrupted(self.interruption.number)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.save_checkpoint(self.path, weights_only=False)
+        if self.interruption.check(trainer):
+            raise Interrupted(self.interruption.number)
+
+
+class MaxSteps(Callback):
+    """Stops after so many optimiser steps, validated.
+
+    Lightning's own max_steps ends without validation, and resumes in the epoch that is over.
+    """
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        trainer.should_stop = trainer.should_stop or trainer.global_step >= self.steps
 
 
 class EarlyStopping(lightning.EarlyStopping):
@@ -49,6 +109,11 @@ class EarlyStopping(lightning.EarlyStopping):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if _training(pl_module).past_warmup():
             super().on_validation_end(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A resumed run may have had enough already."""
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
 
 
 def _training(module: LightningModule) -> Training:

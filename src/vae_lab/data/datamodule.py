@@ -164,7 +164,8 @@ class ImageDataModule(L.LightningDataModule):
         """Prepared batches of these items of a split (None: all), in order, without a trainer."""
         index = torch.arange(len(self.splits[split])) if items is None else items
         workers = None if self.resident else 0
-        for picked in Loader(split, self.splits[split], lambda: index, batch_size, workers):
+        images = self.splits[split]
+        for picked in Loader(split, images, lambda: index, lambda: 0, batch_size, workers):
             yield self.on_after_batch_transfer(self.transfer_batch_to_device(picked, device, 0), 0)
 
     def transfer_batch_to_device(
@@ -218,7 +219,8 @@ class ImageDataModule(L.LightningDataModule):
 
     def _loader(self, split: str, order: Callable[[], Tensor]) -> Loader:
         workers = None if self.resident else self.num_workers
-        return Loader(split, self.splits[split], order, self.batch_size, workers)
+        images, batch_size = self.splits[split], self.batch_size
+        return Loader(split, images, order, lambda: self._place()[0], batch_size, workers)
 
 
 def _digest(sets: Iterable[ImageSet]) -> str:

@@ -20,30 +20,52 @@ class Picked(NamedTuple):
 
 
 class Loader:
-    """Yields index batches of a resident set; fetches the images themselves of a streamed one."""
+    """Yields index batches of a resident set; fetches the images themselves of a streamed one.
+
+    Stateful as Lightning understands it: a loader given the state of another goes on behind the
+    batch that it yielded last.
+    """
 
     def __init__(
         self,
         split: str,
         images: ImageSet,
         order: Callable[[], Tensor],
+        epoch: Callable[[], int],
         batch_size: int,
         num_workers: int | None,
     ) -> None:
-        """`order` gives this epoch's indices, (N of this process,).
+        """`order` gives this epoch's indices, (N of this process,); `epoch` says which it is.
 
         `num_workers` processes fetch the images; None where the device gathers them instead.
         """
-        self.split, self.images, self.order = split, images, order
+        self.split, self.images, self.order, self.epoch = split, images, order, epoch
         self.batch_size, self.num_workers = batch_size, num_workers
+        self._place = self._start = {"epoch": -1, "yielded": 0}
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches have been yielded, of which epoch."""
+        return dict(self._place)
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Start the epoch of `state` behind the batches that were yielded already."""
+        self._start = dict(state)
 
     def __len__(self) -> int:
         return -(-len(self.order()) // self.batch_size)
 
     def __iter__(self) -> Iterator[Picked]:
-        batches = self.order().split(self.batch_size)
+        epoch = self.epoch()
+        first = self._start["yielded"] if self._start["epoch"] == epoch else 0
+        self._place, self._start = {"epoch": epoch, "yielded": first}, {"epoch": -1, "yielded": 0}
+        for picked in self._pick(first):
+            self._place["yielded"] += 1
+            yield picked
+
+    def _pick(self, first: int) -> Iterator[Picked]:
+        batches = self.order().split(self.batch_size)[first:]
         if self.num_workers is None:
-            for number, index in enumerate(batches):
+            for number, index in enumerate(batches, first):
                 yield Picked(self.split, number, index, None)
             return
         stream = DataLoader(
@@ -53,7 +75,7 @@ class Loader:
             collate_fn=_as_fetched,
         )
         try:
-            for number, (index, fetched) in enumerate(zip(batches, stream, strict=True)):
+            for number, (index, fetched) in enumerate(zip(batches, stream, strict=True), first):
                 yield Picked(self.split, number, index, fetched)
         except InputError as error:  # from a worker it comes wrapped in that worker's traceback
             raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error

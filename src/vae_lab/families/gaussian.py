@@ -59,10 +59,10 @@ class LearnedSigma(Sigma):
 
     def __init__(self, init: float) -> None:
         super().__init__(init)
-        self.log_sigma = nn.Parameter(torch.tensor(self.init - _FLOOR).log())
+        self.log_sigma = nn.Parameter(torch.tensor([self.init - _FLOOR]).log())  # (1,), for FSDP
 
     def forward(self) -> Tensor:
-        return _FLOOR + self.log_sigma.exp()
+        return _FLOOR + self.log_sigma.exp().squeeze(0)
 
 
 class OptimalSigma(Sigma):
@@ -77,6 +77,12 @@ class OptimalSigma(Sigma):
 
     def forward(self) -> Tensor:
         return self.sigma
+
+    def get_extra_state(self) -> Tensor:
+        return self.seen
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.seen = state.clone()
 
     @torch.no_grad()
     def observe(self, residual: Tensor) -> None:

@@ -1,0 +1,136 @@
+"""Nothing lost: a run killed at any moment goes on, bit by bit as if nothing had happened."""
+
+import json
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from killed import Watched
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The uninterrupted run."""
+    watched = Watched(tmp_path_factory.mktemp("whole"))
+    watched.finish()
+    return watched
+
+
+def last(watched: Watched) -> dict:
+    return torch.load(watched.folder / "checkpoints" / "last.ckpt", weights_only=True)
+
+
+def assert_same_run(resumed: Watched, whole: Watched) -> None:
+    """The same losses at every step, weights, figures and logged curve."""
+    assert resumed.curve() == whole.curve()
+    ours, theirs = last(resumed)["state_dict"], last(whole)["state_dict"]
+    assert ours.keys() == theirs.keys()
+    for key, value in theirs.items():
+        assert torch.equal(ours[key], value), key
+    results = [json.loads((w.folder / "result.json").read_text()) for w in (resumed, whole)]
+    assert results[0] == results[1]
+    curves = [(w.folder / "csv" / "metrics.csv").read_text() for w in (resumed, whole)]
+    assert curves[0] == curves[1]
+
+
+def mid_epoch(run: Watched, epochs: int, steps: int = 13) -> Callable[[], bool]:
+    """Whether a few steps of the next epoch are behind it."""
+    return lambda: run.steps() >= epochs * steps + 4
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_a_killed_run_goes_on_bit_by_bit(moment: int, tmp_path: Path, whole: Watched) -> None:
+    chance = random.Random(moment)
+    run = Watched(tmp_path)
+    run.kill_after(chance.randrange(1, whole.steps()), pause=chance.uniform(0, 0.03))
+    run.finish("resume=run")
+    assert_same_run(run, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(3, 13))
+def test_a_run_killed_at_ten_more_moments(moment: int, tmp_path: Path, whole: Watched) -> None:
+    test_a_killed_run_goes_on_bit_by_bit(moment, tmp_path, whole)
+
+
+def test_a_terminated_run_saves_within_the_epoch_and_goes_on_there(
+    tmp_path: Path, whole: Watched
+) -> None:
+    run = Watched(tmp_path)
+    status, said = run.stop(mid_epoch(run, 2), signal.SIGTERM)
+    assert status == 143
+    assert "python train.py resume=" in said
+    assert "Traceback" not in said
+    steps = run.steps()
+    assert last(run)["global_step"] == steps  # not the end of the epoch before
+    said = run.finish("resume=run")
+    assert f"goes on from last.ckpt, epoch 2, step {steps}" in said
+    assert run.steps() == whole.steps()  # no step was made twice
+    assert_same_run(run, whole)
+
+
+PICKY = (
+    "callbacks.last.every_n_steps=2", "trainer.accumulate_grad_batches=2", "scheduler=cosine",
+    "objective/beta=cyclical", "objective.beta.period=2", "early_stopping=patience",
+    "model/likelihood=gaussian", "model/likelihood/sigma=optimal",
+)  # fmt: skip
+
+
+def test_schedules_sums_and_accumulation_go_on_within_an_epoch(tmp_path: Path) -> None:
+    picky = Watched(tmp_path / "whole", *PICKY)
+    picky.finish()
+    run = Watched(tmp_path / "killed", *PICKY)
+    run.kill_after(2 * 13 + 7)
+    assert last(run)["global_step"] > 14  # seven steps an epoch: two epochs, and some of a third
+    run.finish("resume=run")
+    assert_same_run(run, picky)
+
+
+TWO = ("trainer=ddp", "trainer.devices=2", "callbacks.last.every_n_steps=3")
+
+
+@pytest.fixture(scope="module")
+def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    """The uninterrupted run, in two processes."""
+    watched = Watched(tmp_path_factory.mktemp("two"), *TWO)
+    watched.finish()
+    return watched
+
+
+def test_two_processes_killed_within_an_epoch_go_on_bit_by_bit(
+    tmp_path: Path, whole_of_two: Watched
+) -> None:
+    run = Watched(tmp_path, *TWO)
+    run.kill_after(2 * (2 * 7 + 5))  # of the two ranks, in the third epoch
+    before = run.steps()
+    time.sleep(1)
+    assert run.steps() <= before + 2  # no rank trains on without its parent
+    run.finish("resume=run")
+    assert_same_run(run, whole_of_two)
+
+
+def test_two_terminated_processes_save_at_the_same_step(
+    tmp_path: Path, whole_of_two: Watched
+) -> None:
+    run = Watched(tmp_path, *TWO[:2])
+    status, said = run.stop(lambda: run.steps() >= 2 * (7 + 3), signal.SIGTERM)
+    assert status == 143, said
+    assert 2 * last(run)["global_step"] == run.steps()
+    run.finish("resume=run")
+    assert run.curve() == whole_of_two.curve()
+    assert all(len(losses) == 1 for losses in run.curve().values())
+
+
+@pytest.mark.parametrize("extra", [["scheduler=plateau", "scheduler.patience=0"],
+                                   ["+trainer.max_steps=45"]], ids=str)  # fmt: skip
+def test_other_schedules(tmp_path: Path, extra: list[str]) -> None:
+    picky = Watched(tmp_path / "whole", *extra)
+    picky.finish()
+    run = Watched(tmp_path / "killed", *extra)
+    run.kill_after(2 * 13 + 7)
+    run.finish("resume=run")
+    assert_same_run(run, picky)
