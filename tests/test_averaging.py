@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from test_data import datamodule
 from test_training import run, trainer, training
 from torch import Tensor
@@ -41,14 +41,19 @@ class Weighed(L.Callback):
             self.shown.append(weights(module))
 
 
-class Saved(L.Callback):
-    """Saves a checkpoint after every epoch, where ModelCheckpoint does."""
+class Saved(Checkpoint):
+    """Saves after one epoch, or within the next."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path, self.steps = path, steps
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == self.steps and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.path)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        trainer.save_checkpoint(self.path)
+        if trainer.global_step == self.steps:
+            trainer.save_checkpoint(self.path)
 
 
 def weights(module: Training) -> Weights:
@@ -71,7 +76,7 @@ def fit(
     seen, module = Weighed(), training(**parts)
     support = Support.CONTINUOUS if parts else Support.BINARY
     data = datamodule(Digits(), support, batch_size=32, val_size=64, limit=64)
-    saves = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
     fitted = trainer(seen, *callbacks, epochs=epochs, enable_checkpointing=saves)
     fitted.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     return module, seen
@@ -109,12 +114,12 @@ def test_checkpoints_hold_the_average_and_what_training_goes_on_from(tmp_path: P
         assert same(of(kept, "current_model_state"), seen.steps[2 * epoch + 1])
 
 
-def test_resuming_restores_both_exactly(tmp_path: Path) -> None:
-    whole, seen = fit(WeightAverage(decay=0.9), epochs=4)
-    fit(WeightAverage(decay=0.9), Saved(tmp_path / "second.ckpt"), epochs=2)
-    resumed, also = fit(WeightAverage(decay=0.9), epochs=4, resume=tmp_path / "second.ckpt")
-    assert len(also.steps) == 4
-    for one, other in zip(seen.steps[4:], also.steps, strict=True):
+@pytest.mark.parametrize("steps", [2, 3])
+def test_resuming_restores_both_exactly(tmp_path: Path, steps: int) -> None:
+    whole, seen = fit(WeightAverage(decay=0.9), Saved(tmp_path / "some.ckpt", steps), epochs=3)
+    resumed, also = fit(WeightAverage(decay=0.9), epochs=3, resume=tmp_path / "some.ckpt")
+    assert len(also.steps) == 6 - steps
+    for one, other in zip(seen.steps[steps:], also.steps, strict=True):
         assert same(one, other)
     assert same(weights(resumed), weights(whole))
 

@@ -13,10 +13,18 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("ranks")
+    return in_two("two_processes.py", tmp_path_factory.mktemp("ranks"))
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return in_two("two_shards.py", tmp_path_factory.mktemp("shards"))
+
+
+def in_two(script: str, folder: Path) -> list[dict]:
     finished = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(HERE / "two_processes.py"), str(folder)],
+         str(HERE / script), str(folder)],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
@@ -51,3 +59,17 @@ def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]
     assert not torch.equal(*(rank["residuals"] for rank in ranks))
     for rank in ranks:
         assert rank["sigma"] == pytest.approx(float(every.square().mean().sqrt()), rel=1e-4)
+
+
+# FSDP, on the CPU: what two GPUs would do
+
+
+def test_fsdp_trains_what_ddp_trains_with_half_of_the_weights_each(shards: list[dict]) -> None:
+    ddp, fsdp = shards[0]["ddp"], shards[0]["fsdp"]
+    assert ddp["state"].keys() == fsdp["state"].keys()
+    for name, value in ddp["state"].items():
+        if name.startswith("model."):
+            torch.testing.assert_close(fsdp["state"][name], value, rtol=0, atol=1e-5)
+    assert ddp["logged"] == pytest.approx(fsdp["logged"], rel=1e-4)
+    assert sum(rank["fsdp"]["held"] for rank in shards) == ddp["held"]
+    assert all(0.4 < rank["fsdp"]["held"] / ddp["held"] < 0.6 for rank in shards)

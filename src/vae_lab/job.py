@@ -127,7 +127,8 @@ def without_noise() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+            for harmless in (".*treespec, LeafSpec.*", "The PyTorch Profiler default schedule"):
+                warnings.filterwarnings("ignore", message=harmless)
             yield
     finally:
         logger.setLevel(level)

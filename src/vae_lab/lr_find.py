@@ -30,14 +30,15 @@ def suggest_lr(
     Draws the search as figures/lr_find.png in `folder`; weights end as they began. Raises
     InputError where the loss never falls.
     """
-    module.stops_on_nan = False
+    epochs = trainer.max_epochs
+    module.stops_on_nan, trainer.fit_loop.max_epochs = False, -1
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Total length of")  # no validation is no fault
         found = Tuner(trainer).lr_find(
             module, datamodule=data, min_lr=1e-6, max_lr=1.0, num_training=STEPS,
             early_stop_threshold=None, update_attr=False,
         )  # fmt: skip  # Lightning's threshold is a multiple of the loss, which may be negative
-    module.stops_on_nan = True
+    module.stops_on_nan, trainer.fit_loop.max_epochs = True, epochs
     assert found is not None
     rates, losses = (
         torch.tensor(found.results[name])[SKIPPED:].double() for name in ("lr", "loss")
@@ -74,7 +75,7 @@ def _draw(rates: Tensor, losses: Tensor, best: float) -> Figure:
     axes.axvline(best, color="tab:red", label=f"{best:.2g}")
     low = losses.nan_to_num(torch.inf).argmin()
     before = losses[: low + 1]  # what follows is the explosion
-    margin = 0.1 * float(before.max() - before.min())
+    margin = 0.1 * float(before.max() - before.min()) or 1.0
     axes.set_ylim(float(before.min()) - margin, float(before.max()) + margin)
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss, nats (smoothed)")
     axes.legend()

@@ -86,12 +86,13 @@ class Training(L.LightningModule):
         if not self.skips_bad_steps:
             self._note(loss)
         if batch_idx % LOG_EVERY == 0:
-            self._stop_on_nan()
             self.log("elbo", -loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """After the epoch's last step, before validation and any checkpoint."""
+        """Now and then, and after the epoch's last step, before validation and any checkpoint."""
+        if batch_idx % LOG_EVERY == 0:
+            self._stop_on_nan()  # not before the backward pass: trainer=debug names the operation
         if not self.trainer.is_last_batch:
             return
         with (
@@ -191,9 +192,11 @@ class Training(L.LightningModule):
                 f"the run was made by {len(record['ranks'])} processes, not "
                 f"{self.trainer.world_size}: continue it with as many."
             )
+        own = record["ranks"][self.global_rank]
         for state in ("state_dict", "current_model_state"):  # the latter beside averaged weights
-            if state in checkpoint:
-                checkpoint[state] |= record["ranks"][self.global_rank]
+            checkpoint.get(state, {}).update(own)
+        if "state_dict" not in checkpoint:  # FSDP has loaded it already
+            self.load_state_dict(own, strict=False)
         self._seconds_before = record["seconds"]
 
 
