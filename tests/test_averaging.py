@@ -1,5 +1,6 @@
 """Averaged weights: a by-hand average, selected and kept; resuming finds both sets of weights."""
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from vae_lab.callbacks import BestCheckpoint, LastCheckpoint, WeightAverage
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import Digits
 from vae_lab.families import Gaussian, OptimalSigma, Support
+from vae_lab.launch import compose_config
+from vae_lab.score import evaluate_task
 from vae_lab.training import Training
 
 Weights = dict[str, Tensor]
@@ -124,6 +127,14 @@ def test_resuming_restores_both_exactly(tmp_path: Path, steps: int) -> None:
     assert same(weights(resumed), weights(whole))
 
 
+def test_each_process_gets_its_own_sums_back_beside_averaged_weights() -> None:
+    module, _ = fit(WeightAverage(decay=0.9), epochs=1)
+    name, first, own = "train_bounds.count", torch.tensor(7.0), torch.tensor(9.0)
+    checkpoint = {key: {name: first} for key in ("state_dict", "current_model_state")}
+    module.on_load_checkpoint({**checkpoint, "vae_lab": {"ranks": [{name: own}], "seconds": 0.0}})
+    assert checkpoint["state_dict"][name] == checkpoint["current_model_state"][name] == own
+
+
 def test_a_sigma_in_closed_form_is_the_latest_not_an_average(tmp_path: Path) -> None:
     likelihood, last = partial(Gaussian, sigma=OptimalSigma(0.25)), LastCheckpoint(str(tmp_path))
     _, seen = fit(WeightAverage(decay=0.9), last, epochs=1, likelihood=likelihood)
@@ -143,6 +154,10 @@ def test_a_run_selects_tests_loads_and_scores_the_average(tmp_path: Path) -> Non
     checkpoint = averaged.folder / "checkpoints" / "best.ckpt"
     kept = of(torch.load(checkpoint, weights_only=True), "state_dict")
     assert same(load(averaged).model.state_dict(), kept)
+    for folder, told in ((plain.folder, False), (averaged.folder, True)):
+        settings = [f"run={folder}", "evaluate.k=1", "evaluate.limit=5", "evaluate.progress=false"]
+        evaluate_task(compose_config("evaluate", settings))
+        assert json.loads((folder / "evaluation.json").read_text())["ema"] is told
 
 
 def test_a_decay_outside_its_range_is_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    return in_two("two_processes.py", tmp_path_factory.mktemp("ranks"))
+    return in_two("two_processes.py", tmp_path_factory.mktemp("ranks"), "17")
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +21,10 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     return in_two("two_shards.py", tmp_path_factory.mktemp("shards"))
 
 
-def in_two(script: str, folder: Path) -> list[dict]:
+def in_two(script: str, folder: Path, *arguments: str) -> list[dict]:
     finished = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(HERE / script), str(folder)],
+         str(HERE / script), str(folder), *arguments],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
@@ -44,6 +44,12 @@ def test_ranks_draw_different_noise(ranks: list[dict]) -> None:
 
 def test_ranks_hold_the_same_weights(ranks: list[dict]) -> None:
     assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
+
+
+def test_ranks_skip_the_same_steps(ranks: list[dict]) -> None:
+    a, b = ranks
+    assert a["norms"] == b["norms"]
+    assert 0 < a["skipped"] == b["skipped"] < len(a["norms"]) == 4
 
 
 def test_averages_are_over_all_items(ranks: list[dict]) -> None:
