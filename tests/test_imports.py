@@ -9,10 +9,9 @@ from conftest import ROOT
 
 SOURCE = ROOT / "src" / "vae_lab"
 MODULES = sorted(SOURCE.rglob("*.py"))
-MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "job", "run", "group"} | {
-    "interruption", "storage", "lr_find", "sharding"
-}  # fmt: skip
-MAY_HYDRA = {"build", "launch", "job", "resume", "run", "score", "worker"}
+MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "job", "run", "group",
+                 "interruption", "storage", "lr_find", "sharding"}  # fmt: skip
+MAY_HYDRA = {"build", "launch", "job", "resume", "run", "score", "sweep", "table", "worker"}
 MAY_IMPORT = {
     "trace": set(),
     "errors": set(),

@@ -127,7 +127,11 @@ def without_noise() -> Iterator[None]:
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for harmless in (".*treespec, LeafSpec.*", "The PyTorch Profiler default schedule"):
+            for harmless in (
+                ".*treespec, LeafSpec.*",
+                "Checkpoint directory .* is not empty",  # of a run that goes on
+                "The PyTorch Profiler default schedule",
+            ):
                 warnings.filterwarnings("ignore", message=harmless)
             yield
     finally:

@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
@@ -21,7 +22,8 @@ from rich.text import Text
 
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.resume import resumed
-from vae_lab.run import Run, run
+from vae_lab.run import Run, ended, run
+from vae_lab.sweep import job_name, note_failure
 
 
 def conf_dir() -> Path:
@@ -34,45 +36,62 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     """Run `task` under Hydra with this primary config; bad input ends in one line and status 1."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
-    told: set[InputError] = set()
 
-    @contextmanager
-    def in_one_line(where: str, *, and_exit: bool) -> Iterator[None]:
-        try:
-            with _explained(config_name, sys.argv[1:]):
-                yield
-        except InputError as error:
-            if wants_traceback:
-                raise
-            if error not in told:
-                line = Text.assemble((f"error{where}: ", "bold red"), str(error))
-                Console(stderr=True).print(line, soft_wrap=True)
-            if and_exit:
-                sys.exit(1)
-            told.add(error)
-            raise
+    def tell(error: Exception, where: str) -> None:
+        if wants_traceback:
+            traceback.print_exception(error)
+        line = Text.assemble((f"error{where}: ", "bold red"), _said(error))
+        Console(stderr=True).print(line, soft_wrap=True)
 
     @wraps(task)
     def job(cfg: DictConfig) -> object:
-        job = HydraConfig.get()
-        several = job.mode is RunMode.MULTIRUN  # then the other jobs go on
-        with in_one_line(f" in job {job.job.num}" if several else "", and_exit=not several):
+        hydra_job = HydraConfig.get()
+        if hydra_job.mode is not RunMode.MULTIRUN:
             return task(cfg)
+        try:
+            with _explained(config_name, hydra_job.overrides.task):
+                return task(cfg)
+        except Exception as error:  # the other jobs go on; the table tells
+            tell(error, f" in job {hydra_job.job.num}")
+            folder = Path(hydra_job.runtime.output_dir)
+            note_failure(folder, _as_dict(hydra_job.overrides.task), _said(error))
+            return None
 
     command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
-    with in_one_line("", and_exit=True):
-        command(job)()
+    try:
+        with _explained(config_name, sys.argv[1:]):
+            command(job)()
+    except InputError as error:
+        tell(error, "")
+        sys.exit(1)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, InputError) else one_line(error)
+
+
+def _as_dict(overrides: Sequence[str]) -> dict[str, str]:
+    pairs = (override.lstrip("+~").partition("=") for override in overrides)
+    return {key: value for key, _, value in pairs}
 
 
 def train_task(cfg: DictConfig) -> float | None:
     """One Hydra job: train, and return the monitored figure to a sweeper."""
     job = HydraConfig.get()
-    made = Path(job.runtime.output_dir)
-    folder = made
+    folder = Path(job.runtime.output_dir)
     if cfg.resume is not None:
         with suppress(OSError):
-            made.rmdir()  # Hydra's, empty
+            folder.rmdir()  # Hydra's, empty
         cfg, folder = resumed(cfg.resume, job.overrides.task)
+    elif job.mode is RunMode.MULTIRUN:
+        sweep = Path(job.sweep.dir).resolve()
+        cfg.group = cfg.group or "/".join(sweep.parts[-2:])
+        cfg.name = cfg.name or job_name(sweep, _as_dict(job.overrides.task))
+        cfg.overrides = _as_dict(job.overrides.task)
+        done = ended(cfg, folder)
+        if done is not None:
+            print(f"job {job.job.num} has finished before: {folder}")
+            return done.best
     return run(cfg, folder, job.runtime.choices, Console()).best
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.checkpoint import read_checkpoint
 from vae_lab.errors import InputError
-from vae_lab.storage import is_held
+from vae_lab.storage import LOCK, is_held
 
 _MAY_CHANGE = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
 """What may be said anew where a run goes on: how long."""
@@ -42,6 +42,15 @@ def stored_config(folder: Path) -> DictConfig | None:
     if not isinstance(cfg, DictConfig) or "asked" not in cfg:
         raise InputError(f"{path} is no run's configuration: choose another folder.")
     return cfg
+
+
+def run_folders(parent: Path) -> list[Path]:
+    """The folders below `parent` that hold a run, finished or not, by name."""
+    return sorted(path.parent for path in parent.rglob("config.yaml") if _is_run(path.parent))
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / LOCK).exists()  # W&B, too, writes files of the name config.yaml
 
 
 def newest_checkpoint(folder: Path) -> tuple[Path, dict[str, Any]] | None:
@@ -90,10 +99,10 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, Path]:
 
 def _latest(runs: Path = Path("runs")) -> Path:
     """The unfinished run that was begun last, and that nobody trains."""
-    begun = sorted(runs.rglob("config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in begun:
-        if result(path.parent) is None and not is_held(path.parent):
-            return path.parent.resolve()
+    begun = sorted(run_folders(runs), key=lambda run: (run / "config.yaml").stat().st_mtime)
+    for folder in reversed(begun):
+        if result(folder) is None and not is_held(folder):
+            return folder.resolve()
     raise InputError(
         f"nothing to resume: {runs.resolve()} holds no unfinished run. Say resume=<run folder>."
     )

@@ -69,7 +69,8 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
             if job.processes == 1 or group.is_member():
                 return train(job, console)
             group.launch(folder, job.trainer.num_devices)
-            return finished(folder)
+            found = json.loads((folder / "result.json").read_text())
+            return Run(folder, found["metrics"], found["best"])
         except Interrupted as interrupted:
             how = f"python train.py resume={folder}"
             if interrupted.number == signal.SIGUSR1 and requeue():
@@ -78,11 +79,11 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
             raise
 
 
-def finished(folder: Path) -> Run:
-    """The finished run that `folder` holds. Raises InputError where there is none."""
-    found = result(folder)
-    if found is None:
-        raise InputError(f"{folder} holds no finished run.")
+def ended(cfg: DictConfig, folder: Path) -> Run | None:
+    """The finished run in `folder`, if it is of this very job, not yet filled in."""
+    stored, found = stored_config(folder), result(folder)
+    if stored is None or found is None or stored.asked != asked(cfg):
+        return None
     return Run(folder, found["metrics"], found["best"])
 
 
@@ -93,7 +94,7 @@ def train(job: Job, console: Console) -> Run:
         announce(console, job)
         if job.cfg.lr_find:
             metrics = suggest_lr(trainer, module, datamodule, folder, console)
-            return _kept(Run(folder, metrics, None))
+            return _kept(Run(folder, metrics, None), job)
         start, metrics = None, {}
         if job.start is not None:
             start, content = job.start
@@ -109,16 +110,17 @@ def train(job: Job, console: Console) -> Run:
             module.load_state_dict(kept["state_dict"])
             trainer.test(module, datamodule=datamodule, verbose=False)
             metrics |= floats(trainer.logged_metrics)
-        ended = _kept(Run(folder, metrics, best))
+        ended = _kept(Run(folder, metrics, best), job)
         if group.rank() == 0:
             report(console, module, folder, best, metrics)
     return ended
 
 
-def _kept(run: Run) -> Run:
+def _kept(run: Run, job: Job) -> Run:
     if group.rank() == 0:
+        found = {"metrics": run.metrics, "best": run.best, "measure": _measure(job)}
         with whole_file(run.folder / "result.json") as part:
-            part.write_text(json.dumps({"metrics": run.metrics, "best": run.best}) + "\n")
+            part.write_text(json.dumps(found) + "\n")
     return run
 
 
@@ -148,7 +150,8 @@ def _claimed(job: Job) -> Iterator[None]:
             stack.enter_context(held(folder))
             with whole_file(folder / "config.yaml") as part:
                 OmegaConf.save(cfg, part, resolve=True)
-            (folder / "result.json").unlink(missing_ok=True)
+            for old in ("result.json", "failed.json"):
+                (folder / old).unlink(missing_ok=True)
         except OSError as error:
             raise InputError(
                 f"the run cannot be written to {folder} ({error.strerror}): set hydra.run.dir to a "
@@ -189,6 +192,19 @@ def _told(job: Job) -> Iterator[None]:
             f"out of memory: lower data.batch_size ({job.cfg.data.batch_size}), "
             f"estimator.num_draws or the model's sizes ({one_line(error)[:120]})."
         ) from error
+
+
+def _measure(job: Job) -> dict[str, str]:
+    """What figures must have in common to be compared."""
+    data, model = job.datamodule, job.module.model
+    return {
+        "data": data.source.name,
+        "split": data.split_hash,
+        "evaluated": data.eval_hash or "streamed",
+        "preparation": data.preparation.describe(),
+        "likelihood": model.likelihood.support.value,
+        "evidence": "log p(x|y)" if model.reads_labels else "log p(x)",
+    }
 
 
 def _best(trainer: Trainer) -> float | None:

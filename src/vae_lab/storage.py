@@ -13,6 +13,9 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from vae_lab.errors import InputError
 
+LOCK = ".lock"
+"""The file in a run folder by which a process holds it."""
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
@@ -67,7 +70,7 @@ def held(folder: Path) -> Iterator[None]:
 
     Raises InputError where another process holds it.
     """
-    with (folder / ".lock").open("a") as lock:
+    with (folder / LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -1,0 +1,241 @@
+"""Sweeps: what is skipped, recorded, refused and told; launchers; Optuna."""
+
+import csv
+import json
+import os
+import re
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from test_loggers import inspected
+
+from vae_lab.storage import LOCK
+from vae_lab.table import rows, write_table
+
+SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
+         "callbacks.figures=null", "trainer.accelerator=cpu", "model.encoder.widths=[16]",
+         "model.decoder.widths=[16]")  # fmt: skip
+
+
+def start(folder: Path, *overrides: str, path: str = "") -> "subprocess.Popen[str]":
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT / "src")])),
+        "WANDB_MODE": "offline",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), *overrides, *SHORT],
+        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def sweep(folder: Path, *overrides: str, path: str = "") -> tuple[int, str, str]:
+    process = start(folder, *overrides, "hydra.sweep.dir=sweep", path=path)
+    stdout, stderr = process.communicate(timeout=600)
+    return process.returncode, stdout, stderr
+
+
+def read_csv(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep" / "table.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+# The table
+
+
+def job(folder: Path, overrides: dict[str, str], best: float | None, likelihood: str) -> None:
+    folder.mkdir(parents=True)
+    (folder / LOCK).touch()
+    (folder / "config.yaml").write_text(
+        json.dumps({"asked": "0", "overrides": overrides, "logger": None})
+    )
+    if best is not None:
+        found = {"metrics": {"test/elbo": best - 1}, "best": best}
+        measure = {"data": "digits", "likelihood": likelihood}
+        (folder / "result.json").write_text(json.dumps({**found, "measure": measure}))
+
+
+def test_means_and_deviations_over_seeds_and_the_best_of_each_measure(tmp_path: Path) -> None:
+    values = {"a": [-30.0, -31.0, -35.0], "b": [-32.0, -32.5, -31.0]}
+    for model, bests in values.items():
+        for seed, best in enumerate(bests):
+            overrides = {"model": model, "seed": str(seed), "data.limit": "9"}
+            job(tmp_path / f"{model}{seed}", overrides, best, "a probability")
+    job(tmp_path / "g", {"model": "c", "seed": "0", "data.limit": "9"}, 500.0, "a density")
+    job(tmp_path / "h", {"model": "d", "seed": "0", "data.limit": "9"}, 400.0, "a density")
+    job(tmp_path / "f", {"model": "a", "seed": "3", "data.limit": "9"}, None, "")
+    table = {(row.choices["model"], row.measure): row for row in rows(tmp_path)}
+    assert all(
+        set(row.choices) == {"model"} for row in table.values()
+    )  # what does not vary is left
+    for model, bests in values.items():
+        row = table[model, "digits, a probability"]
+        assert row.values["best"] == bests
+        assert row.mean("best") == pytest.approx(statistics.fmean(bests))
+        assert row.sd("best") == pytest.approx(statistics.stdev(bests))
+        assert row.is_best == (model == "b")
+    assert table["c", "digits, a density"].is_best  # a density is not ranked with probabilities
+    assert table["c", "digits, a density"].sd("best") is None
+    assert not table["d", "digits, a density"].is_best
+    assert table["a", ""].failed == 1
+
+
+def test_a_single_configuration_is_no_best(tmp_path: Path) -> None:
+    job(tmp_path / "0", {"seed": "0"}, -1.0, "a probability")
+    job(tmp_path / "1", {"seed": "1"}, -2.0, "a probability")
+    (row,) = rows(tmp_path)
+    assert not row.is_best
+    assert row.values["best"] == [-1.0, -2.0]
+
+
+# A grid
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]:
+    """Two learning rates, one of which ends in NaN, under two seeds, logged to W&B."""
+    folder = tmp_path_factory.mktemp("grid")
+    found = sweep(folder, "sweep=seeds", "seed=0,1", "optimizer.lr=1e-3,1e30")
+    return folder, *found
+
+
+def test_failed_jobs_are_recorded_and_the_others_go_on(
+    grid: tuple[Path, int, str, str],
+) -> None:
+    folder, status, _, stderr = grid
+    assert status == 1
+    assert len(re.findall(r"error in job \d: the loss became NaN or infinite", stderr)) == 2
+    assert "Traceback" not in stderr
+    good, bad = sorted(read_csv(folder), key=lambda row: row["failed"])
+    assert (good["optimizer.lr"], good["seeds"], good["failed"]) == ("0.001", "2", "0")
+    assert (bad["optimizer.lr"], bad["seeds"], bad["failed"]) == ("1e+30", "0", "2")
+    assert float(good["best sd"]) > 0
+    assert (folder / "sweep" / "table.png").is_file()
+
+
+def test_jobs_are_one_group_with_telling_names(grid: tuple[Path, int, str, str]) -> None:
+    folder, _, _, _ = grid
+    told = [inspected(folder / "sweep" / str(number)) for number in range(4)]
+    names = {run["name"] for run in told}
+    assert names == {f"lr={lr}, seed={seed}" for lr in ("0.001", "1e+30") for seed in (0, 1)}
+    (group,) = {run["config"]["group"] for run in told}
+    assert group.endswith("/sweep")
+    assert sorted(bool(run["exit_code"]) for run in told) == [False, False, True, True]
+    assert "sweep/table" in str(inspected(folder / "sweep")["summary"])
+
+
+def test_a_half_finished_grid_goes_on_and_skips_what_is_finished(tmp_path: Path) -> None:
+    asked = ("-m", "seed=0,1,2", "logger=none", "hydra.sweep.dir=sweep")
+    process = start(tmp_path, *asked)
+    second = tmp_path / "sweep" / "1" / "config.yaml"
+    while not second.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    done = (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns
+    status, stdout, stderr = sweep(tmp_path, *asked)
+    assert status == 0, stderr
+    assert "job 0 has finished before" in stdout
+    assert "job 1 has finished before" not in stdout
+    assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == done
+    (row,) = read_csv(tmp_path)
+    assert row["seeds"] == "3"
+    assert write_table(tmp_path / "sweep", Quiet()) == 0
+
+
+class Quiet:
+    """A console that says nothing."""
+
+    def print(self, *args: object, **kwargs: object) -> None:
+        """Prints nothing."""
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers(launcher: str, tmp_path: Path) -> None:
+    more = [f"hydra/launcher={launcher}"]
+    if launcher == "joblib":
+        more.append("hydra.launcher.n_jobs=2")
+    status, _, stderr = sweep(tmp_path, "-m", "seed=0,1", "logger=none", *more)
+    assert status == 0, stderr
+    (row,) = read_csv(tmp_path)
+    assert row["seeds"] == "2"
+
+
+def test_runs_started_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
+    processes = [start(tmp_path, "logger=none") for _ in range(3)]
+    for process in processes:
+        _, stderr = process.communicate(timeout=300)
+        assert process.returncode == 0, stderr
+    assert len(list(tmp_path.glob("runs/*/*/result.json"))) == 3
+
+
+# Optuna
+
+TELL = """
+import os
+if "RANK" in os.environ:
+    import vae_lab.training as training
+    whole = training.Training.on_fit_start
+    def start(self):
+        config = self.record["config"]
+        with open(os.path.join(config["run_dir"], f"told-{self.global_rank}"), "w") as file:
+            file.write(f"{config['optimizer']['lr']!r} {self.optimizers().param_groups[0]['lr']!r}")
+        whole(self)
+    training.Training.on_fit_start = start
+"""
+
+
+def trials(folder: Path) -> list[tuple[int, str]]:
+    with sqlite3.connect(folder / "sweep" / "study.db") as database:
+        return database.execute("SELECT trial_id, state FROM trials ORDER BY trial_id").fetchall()
+
+
+def test_an_unseeded_search_tells_every_rank_the_same(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(TELL)
+    search = ("sweep=optuna", "data.batch_size=16", "logger=none", "trainer=ddp",
+              "trainer.accelerator=cpu")  # fmt: skip
+    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=4", path=str(tmp_path))
+    assert status == 0, stderr
+    told = {}
+    for result in tmp_path.glob("sweep/*/result.json"):
+        ranks = {(result.parent / f"told-{rank}").read_text() for rank in (0, 1)}
+        (told[result.parent.name],) = ranks
+    assert len(set(told.values())) == 4  # four trials, each its own learning rate
+    with sqlite3.connect(tmp_path / "sweep" / "study.db") as database:
+        drawn = [rate for (rate,) in database.execute("SELECT param_value FROM trial_params")]
+    assert sorted(float(text.split()[1]) for text in told.values()) == pytest.approx(sorted(drawn))
+    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=5", path=str(tmp_path))
+    assert status == 0, stderr
+    assert [state for _, state in trials(tmp_path)] == ["COMPLETE"] * 5  # one more, not five
+
+
+def test_a_nan_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
+    status, _, stderr = sweep(
+        tmp_path, "sweep=optuna", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.n_trials=3",
+        "optimizer.lr=choice(1e30,1e-3)",
+        "data.batch_size=16", "logger=none",
+    )  # fmt: skip
+    assert status == 1
+    assert stderr.count("the loss became NaN or infinite") == 1, stderr
+    assert sorted(state for _, state in trials(tmp_path)) == ["COMPLETE", "COMPLETE", "FAIL"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    ["model/likelihood=choice(bernoulli,gaussian)", "model=choice(mlp_vae,cvae)",
+     "data.limit=choice(32,64)"],
+)  # fmt: skip
+def test_a_search_refuses_to_rank_what_cannot_be_compared(choice: str, tmp_path: Path) -> None:
+    status, _, stderr = sweep(tmp_path, "sweep=optuna", choice)
+    assert status == 1
+    (line,) = (line for line in stderr.splitlines() if line.strip())
+    assert line.startswith("error: a search ranks its trials")
+    assert not (tmp_path / "sweep").exists()
