@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import InputError, train
-from vae_lab.build import check_parts, locate
+from vae_lab.build import check_parts, locate, trainer
 from vae_lab.launch import compose_config, conf_dir
 
 CONF = conf_dir()
@@ -85,14 +85,11 @@ def test_fsdp_is_refused_without_gpus(
 
 @pytest.mark.parametrize("option", ["ema", "gradient_skip"])
 def test_fsdp_is_refused_beside_what_needs_whole_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+    monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     with pytest.raises(InputError, match=f"{option} needs whole weights"):
-        train(
-            [*QUICK, "trainer=fsdp", "trainer.accelerator=gpu", f"{option}=default",
-             f"hydra.run.dir={tmp_path / 'run'}"]
-        )  # fmt: skip
+        trainer(compose("trainer=fsdp", f"{option}=default"), has_val=True, loggers=[])
 
 
 def test_no_size_that_follows_is_written_in_a_part() -> None:

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    return in_two("two_processes.py", tmp_path_factory.mktemp("ranks"), "17")
+    return in_two("two_processes.py", tmp_path_factory.mktemp("ranks"), "18.2")
 
 
 @pytest.fixture(scope="module")

@@ -110,10 +110,10 @@ def train(job: Job, console: Console) -> Run:
             module.load_state_dict(kept["state_dict"])
             trainer.test(module, datamodule=datamodule, verbose=False)
             metrics |= floats(trainer.logged_metrics)
-        ended = _kept(Run(folder, metrics, best), job)
+        trained = _kept(Run(folder, metrics, best), job)
         if group.rank() == 0:
             report(console, module, folder, best, metrics)
-    return ended
+    return trained
 
 
 def _kept(run: Run, job: Job) -> Run:
