@@ -1,9 +1,10 @@
 """Run alone, and by torchrun in test_distributed: one step in float64, and the gradient it made.
 
 The noise of an item is fixed: it is handed in through the draw, whichever process meets the item.
-Rank 0 writes gradients and seen items to the file given.
+Each rank writes its gradients to RANK.pt in the folder given.
 """
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +58,9 @@ class Watched(Training):
         self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-def main(objective: str, file: Path, processes: int) -> None:
+def main(folder: Path, objective: str) -> None:
     torch.set_num_threads(1)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
     module = training(OBJECTIVES[objective](), kind=Watched, likelihood=BernoulliGrey)
     assert isinstance(module, Watched)
     assert isinstance(module.model, LatentVariableModel)
@@ -73,9 +75,8 @@ def main(objective: str, file: Path, processes: int) -> None:
         limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
-    if trainer.global_rank == 0:
-        torch.save(module.gradients, file)
+    torch.save(module.gradients, folder / f"{trainer.global_rank}.pt")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -8,7 +8,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import InputError, train
-from vae_lab.build import check_parts, locate
+from vae_lab.build import check_parts, locate, trainer
 from vae_lab.launch import compose_config, conf_dir
 
 CONF = conf_dir()
@@ -23,7 +23,12 @@ def choices(group: str) -> list[str]:
 
 GROUPS = sorted(f.relative_to(CONF).as_posix() for f in CONF.rglob("*") if f.is_dir())
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
-PARTS = [(g, c) for g, c in CHOICES if g.split("/")[0] not in ("data", "experiment", "logger")]
+PARTS = [
+    (g, c)
+    for g, c in CHOICES
+    if g.split("/")[0] not in ("data", "experiment", "logger")
+    and (g, c) != ("trainer", "fsdp")  # which runs on several GPUs alone
+]
 
 NEEDS = {  # what a part needs beside it to make sense on the embedded digits
     ("objective", "iwae"): ["estimator.num_draws=2"],
@@ -56,13 +61,35 @@ def test_every_yaml_composes_and_names_parts_that_exist(group: str, choice: str)
 
 @pytest.mark.parametrize(("group", "choice"), PARTS)
 def test_every_part_trains_one_batch(tmp_path: Path, group: str, choice: str) -> None:
-    overrides = ["+trainer.limit_train_batches=1", "data.limit=8", *NEEDS.get((group, choice), [])]
+    overrides = ["++trainer.limit_train_batches=1", "data.limit=8", *NEEDS.get((group, choice), [])]
     chosen = [f"{group}={choice}", *overrides]
     if group == "trainer":
         chosen.append("trainer.accelerator=cpu")
     finished = train([*QUICK, *chosen, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
     assert finished.metrics["train/elbo"] < 0
     assert (finished.folder / "checkpoints" / "last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("accelerator", ["cpu", "auto", "gpu"])
+def test_fsdp_is_refused_without_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accelerator: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="needs GPUs: without them, say trainer=ddp"):
+        train(
+            [*QUICK, "trainer=fsdp", f"trainer.accelerator={accelerator}",
+             f"hydra.run.dir={tmp_path / 'run'}"]
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("option", ["ema", "gradient_skip"])
+def test_fsdp_is_refused_beside_what_needs_whole_weights(
+    monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    with pytest.raises(InputError, match=f"{option} needs whole weights"):
+        trainer(compose("trainer=fsdp", f"{option}=default"), has_val=True, loggers=[])
 
 
 def test_no_size_that_follows_is_written_in_a_part() -> None:

@@ -12,10 +12,20 @@ import torch
 HERE = Path(__file__).parent
 
 
-def in_two_processes(script: str, *arguments: str) -> None:
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return in_two("two_processes.py", tmp_path_factory.mktemp("ranks"), "18.2")
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    return in_two("two_shards.py", tmp_path_factory.mktemp("shards"))
+
+
+def in_two(script: str, folder: Path, *arguments: str) -> list[dict]:
     finished = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(HERE / script), *arguments],
+         str(HERE / script), str(folder), *arguments],
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
@@ -43,6 +53,12 @@ def test_ranks_hold_the_same_weights(ranks: list[dict]) -> None:
     assert torch.equal(ranks[0]["weights"], ranks[1]["weights"])
 
 
+def test_ranks_skip_the_same_steps(ranks: list[dict]) -> None:
+    a, b = ranks
+    assert a["norms"] == b["norms"]
+    assert 0 < a["skipped"] == b["skipped"] < len(a["norms"]) == 4
+
+
 def test_averages_are_over_all_items(ranks: list[dict]) -> None:
     total, count = ranks[0]["share"] + ranks[1]["share"]
     assert count == 101
@@ -68,12 +84,26 @@ def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]
 def test_two_processes_with_half_the_batch_make_the_gradient_of_the_whole(
     objective: str, tmp_path: Path
 ) -> None:
-    in_two_processes("same_gradients.py", objective, str(tmp_path / "two.pt"), "2")
-    alone = [sys.executable, str(HERE / "same_gradients.py"), objective, str(tmp_path / "one.pt")]
-    subprocess.run([*alone, "1"], check=True, capture_output=True, timeout=300)
-    two, one = (torch.load(tmp_path / f"{n}.pt", weights_only=True) for n in ("two", "one"))
+    two, _ = in_two("same_gradients.py", tmp_path, objective)
+    alone = [sys.executable, str(HERE / "same_gradients.py"), str(tmp_path), objective]
+    subprocess.run(alone, check=True, capture_output=True, timeout=300)
+    one = torch.load(tmp_path / "0.pt", weights_only=True)
     assert two.keys() == one.keys()
     for name, gradient in one.items():
         assert gradient.dtype == torch.float64
         assert gradient.abs().max() > 0
         torch.testing.assert_close(two[name], gradient, rtol=1e-10, atol=1e-10)
+
+
+# FSDP, on the CPU: what two GPUs would do
+
+
+def test_fsdp_trains_what_ddp_trains_with_half_of_the_weights_each(shards: list[dict]) -> None:
+    ddp, fsdp = shards[0]["ddp"], shards[0]["fsdp"]
+    assert ddp["state"].keys() == fsdp["state"].keys()
+    for name, value in ddp["state"].items():
+        if name.startswith("model."):
+            torch.testing.assert_close(fsdp["state"][name], value, rtol=0, atol=1e-5)
+    assert ddp["logged"] == pytest.approx(fsdp["logged"], rel=1e-4)
+    assert sum(rank["fsdp"]["held"] for rank in shards) == ddp["held"]
+    assert all(0.4 < rank["fsdp"]["held"] / ddp["held"] < 0.6 for rank in shards)

@@ -10,7 +10,7 @@ from conftest import ROOT
 SOURCE = ROOT / "src" / "vae_lab"
 MODULES = sorted(SOURCE.rglob("*.py"))
 MAY_LIGHTNING = {"training", "data", "callbacks", "loggers", "build", "job", "run", "group",
-                 "interruption", "storage"}  # fmt: skip
+                 "interruption", "storage", "lr_find", "sharding"}  # fmt: skip
 MAY_HYDRA = {"build", "export", "launch", "job", "resume", "run", "score", "sweep", "table",
              "worker"}  # fmt: skip
 MAY_IMPORT = {
@@ -31,11 +31,16 @@ MAY_IMPORT = {
     "checkpoint": {"build", "errors", "models"},
     "data": {"trace", "errors", "families", "seeding"},
     "evaluation": {"trace", "objectives", "estimators", "models", "families", "seeding"},
-    "training": {"trace", "errors", "objectives", "estimators", "models", "evaluation", "seeding"},
-    "callbacks": {"training", "data", "evaluation", "loggers", "errors", "interruption", "trace"},
+    "training": {"trace", "errors", "objectives", "estimators", "models", "evaluation", "seeding"}
+    | {"sharding"},
+    "callbacks": {"training", "data", "evaluation", "loggers", "errors", "interruption", "trace"}
+    | {"sharding"},
     "loggers": {"artifacts", "errors"},
     "artifacts": {"errors"},
     "dashboard": {"errors", "loggers"},
+    "compiling": {"errors"},
+    "sharding": set(),
+    "lr_find": {"callbacks", "data", "errors", "training"},
 }
 
 

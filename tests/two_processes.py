@@ -1,6 +1,7 @@
 """Run by torchrun in test_distributed: one epoch of training and validation in each process.
 
-Each rank writes what it saw and what was logged to RANK.pt in the folder given.
+Weights are averaged, and steps with gradients above the norm given are skipped. Each rank writes
+what it saw and what was logged to RANK.pt in the folder given.
 """
 
 import math
@@ -14,7 +15,7 @@ import torch
 from test_data import datamodule
 from test_training import training
 
-from vae_lab.callbacks import Latents
+from vae_lab.callbacks import GradientSkip, Latents, WeightAverage
 from vae_lab.data import Digits
 from vae_lab.families import Gaussian, OptimalSigma, Support
 from vae_lab.training import Training
@@ -64,10 +65,12 @@ def main(folder: Path) -> None:
     module.seen, module.noise, module.val_elbo = {"train": [], "val": []}, [], []
     residuals = listen(sigma)
     data = datamodule(Digits(), Support.CONTINUOUS, batch_size=16, val_size=101, limit=101)
+    average, skip = WeightAverage(decay=0.5), GradientSkip(above=float(sys.argv[2]))
     trainer = L.Trainer(
-        accelerator="cpu", devices=2, strategy="ddp", max_epochs=1, logger=False,
+        callbacks=[average, skip, Latents()], accelerator="cpu", devices=2, strategy="ddp", max_epochs=1,
+        logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
-        num_sanity_val_steps=0, use_distributed_sampler=False, callbacks=[Latents()],
+        num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
     content = {
@@ -76,6 +79,8 @@ def main(folder: Path) -> None:
         "share": module.val_elbo[-1],
         "units": math.prod(module.model.z_shape),
         "logged": {name: float(value) for name, value in trainer.logged_metrics.items()},
+        "skipped": skip.skipped,
+        "norms": list(skip.norms),
         "sigma": float(sigma()),
         "residuals": torch.cat(residuals),
         "weights": torch.cat([p.detach().flatten() for p in module.model.parameters()]),

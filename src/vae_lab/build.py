@@ -171,9 +171,9 @@ def _rehearse(module: Training, has_val: bool) -> None:
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
     """Lightning's Trainer with its callbacks; without validation data, none that select on it."""
-    nodes = {**cfg.callbacks}
-    if cfg.early_stopping:
-        nodes["early_stopping"] = cfg.early_stopping
+    _check_hardware(cfg)
+    options = ("early_stopping", "ema", "gradient_skip")
+    nodes = {**cfg.callbacks, **{name: cfg[name] for name in options if cfg[name]}}
     if not has_val:
         nodes.pop("best", None)
         if "early_stopping" in nodes:
@@ -189,9 +189,26 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
         "trainer",
         callbacks=callbacks,
         logger=loggers,
+        profiler=part(cfg.profiler, "profiler") if cfg.profiler else None,
         plugins=[WholeCheckpoints()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         **({} if has_val else {"limit_val_batches": 0}),
     )
     assert isinstance(built, Trainer)
     return built
+
+
+def _check_hardware(cfg: DictConfig) -> None:
+    asked = cfg.trainer.accelerator
+    on_cpu = asked == "cpu" or (asked == "auto" and not torch.accelerator.is_available())
+    if on_cpu and str(cfg.trainer.precision) in ("16", "16-mixed"):
+        raise InputError(
+            "trainer.precision=16-mixed needs a GPU: on the CPU say trainer.precision=bf16-mixed."
+        )
+    if "fsdp" not in str(cfg.trainer.get("strategy")).lower():
+        return
+    if asked not in ("gpu", "cuda") or not torch.cuda.is_available():
+        raise InputError("trainer=fsdp needs GPUs: without them, say trainer=ddp.")
+    for name in ("ema", "gradient_skip"):
+        if cfg[name]:
+            raise InputError(f"{name} needs whole weights in every process: say trainer=ddp.")

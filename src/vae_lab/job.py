@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import build, checkpoint, group
+from vae_lab.compiling import compile_pass
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, whole
 from vae_lab.objectives import Objective
@@ -41,6 +42,12 @@ class Job:
     def processes(self) -> int:
         """How many processes train it together."""
         return self.trainer.num_devices * self.trainer.num_nodes
+
+    def another_module(self) -> Training:
+        """One like `module`, with new weights, at the same time of the training."""
+        another = build.training(self.cfg, self.datamodule, self.module.record)
+        another.epoch_time = self.module.epoch_time
+        return another
 
 
 def prepare(cfg: DictConfig, folder: Path) -> Job:
@@ -82,7 +89,9 @@ def prepare(cfg: DictConfig, folder: Path) -> Job:
     batch = next(datamodule.batches("train", 2, torch.device("cpu")))
     trace: Trace = module.model(batch, module.estimator.draw)
     module.estimator.surrogate(module.objective, trace, torch.tensor(0.0))
-    logs = cfg.logger and group.rank() == 0
+    if cfg.compile:
+        compile_pass(module.model)
+    logs = cfg.logger and not cfg.lr_find and group.rank() == 0
     loggers: list[Logger] = [build.part(cfg.logger, "logger")] if logs else []
     with without_noise():
         trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
@@ -113,14 +122,17 @@ def floats(metrics: Mapping[str, Any]) -> dict[str, float]:
 @contextmanager
 def without_noise() -> Iterator[None]:
     """Keep Lightning's advertisements and its own deprecations out of the report."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-            # of a run that goes on
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
+            for harmless in (
+                ".*treespec, LeafSpec.*",
+                "Checkpoint directory .* is not empty",  # of a run that goes on
+                "The PyTorch Profiler default schedule",
+            ):
+                warnings.filterwarnings("ignore", message=harmless)
             yield
     finally:
         logger.setLevel(level)

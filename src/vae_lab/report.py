@@ -33,10 +33,19 @@ def announce(console: Console, job: Job) -> None:
         )
     elif cfg.init_from is not None:
         said.append(f"Starts from the weights of {cfg.init_from}.")
-    if processes > 1:
+    accumulated = cfg.trainer.accumulate_grad_batches
+    if processes * accumulated > 1:
+        shares = [f"{processes} processes"] * (processes > 1)
+        shares += [f"{accumulated} batches a step"] * (accumulated > 1)
+        size = cfg.data.batch_size
         said.append(
-            f"{processes} processes of batch {cfg.data.batch_size}: a global batch of "
-            f"{processes * cfg.data.batch_size}, learning rate {cfg.optimizer.lr} as configured."
+            f"{', '.join(shares)}, each of {size}: a global batch of "
+            f"{processes * accumulated * size}, learning rate {cfg.optimizer.lr} as configured."
+        )
+    if cfg.ema:
+        said.append(
+            f"EMA of weights, decay {cfg.ema.decay}: validated, selected, tested and kept are the "
+            "averaged ones."
         )
     if module.objective.describe():
         said.append(f"Trains another objective than the ELBO: {module.objective.describe()}.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import FSDPStrategy
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
@@ -22,6 +23,7 @@ from vae_lab.errors import InputError, one_line
 from vae_lab.interruption import Interrupted, requeue
 from vae_lab.job import Job, floats, prepare, without_noise
 from vae_lab.loggers import WandB
+from vae_lab.lr_find import suggest_lr
 from vae_lab.report import announce, report
 from vae_lab.resume import asked, length, result, stored_config
 from vae_lab.storage import held, whole_file
@@ -90,6 +92,9 @@ def train(job: Job, console: Console) -> Run:
     folder, trainer, module, datamodule = job.folder, job.trainer, job.module, job.datamodule
     with _finished(job.loggers), _told(job), without_noise():
         announce(console, job)
+        if job.cfg.lr_find:
+            metrics = suggest_lr(trainer, module, datamodule, folder, console)
+            return _kept(Run(folder, metrics, None), job)
         start, metrics = None, {}
         if job.start is not None:
             start, content = job.start
@@ -99,16 +104,24 @@ def train(job: Job, console: Console) -> Run:
         best = _best(trainer)
         trainer.strategy.barrier("checkpoints are written")
         if job.cfg.test and len(datamodule.splits["test"]):
+            if isinstance(trainer.strategy, FSDPStrategy):
+                module = job.another_module()  # this one's weights lie in shares
             kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
             module.load_state_dict(kept["state_dict"])
             trainer.test(module, datamodule=datamodule, verbose=False)
             metrics |= floats(trainer.logged_metrics)
+        trained = _kept(Run(folder, metrics, best), job)
         if group.rank() == 0:
-            found = {"metrics": metrics, "best": best, "measure": _measure(job)}
-            with whole_file(folder / "result.json") as part:
-                part.write_text(json.dumps(found) + "\n")
             report(console, module, folder, best, metrics)
-    return Run(folder, metrics, best)
+    return trained
+
+
+def _kept(run: Run, job: Job) -> Run:
+    if group.rank() == 0:
+        found = {"metrics": run.metrics, "best": run.best, "measure": _measure(job)}
+        with whole_file(run.folder / "result.json") as part:
+            part.write_text(json.dumps(found) + "\n")
+    return run
 
 
 def _check_folder(cfg: DictConfig, folder: Path) -> None:

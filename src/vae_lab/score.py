@@ -196,7 +196,7 @@ def _origin(
         "training_seconds": round(record["seconds"], 1),
         "training_commit": record["commit"],
         "commit": commit(),
-        "ema": False,
+        "ema": bool(record["config"].get("ema")),
         "device": device_name(device),
         "versions": versions(),
     }

@@ -17,6 +17,7 @@ from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, b
 from vae_lab.models import LatentVariableModel
 from vae_lab.objectives import Objective
 from vae_lab.seeding import reseed
+from vae_lab.sharding import whole_weights
 from vae_lab.trace import Batch, Trace
 
 LOG_EVERY = 20
@@ -53,6 +54,8 @@ class Training(L.LightningModule):
         self.latents = LatentUnits(units)  # of the evaluation under way
         self.first_bad_step = torch.tensor(-1)  # no buffer: DDP would overwrite a rank's
         self.epoch_time = torch.tensor(0.0)  # of the latest training step
+        self.stops_on_nan = True  # not where a search goes on until the loss is none
+        self.skips_bad_steps = False  # whether a step is left out where its loss is not finite
         self._started, self._seconds_before = time.monotonic(), 0.0
 
     @property
@@ -81,17 +84,22 @@ class Training(L.LightningModule):
         self.model.likelihood.observe(batch.x, trace.p_x)
         self.train_bounds.update(trace, surrogate)
         self.train_units.update(trace)
-        self._note(loss)
+        if not self.skips_bad_steps:
+            self._note(loss)
         if batch_idx % LOG_EVERY == 0:
-            self._stop_on_nan()
             self.log("elbo", -loss.detach(), prog_bar=True, logger=False, batch_size=len(batch.x))
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """After the epoch's last step, before validation and any checkpoint."""
+        """Now and then, and after the epoch's last step, before validation and any checkpoint."""
+        if batch_idx % LOG_EVERY == 0:
+            self._stop_on_nan()  # not before the backward pass: trainer=debug names the operation
         if not self.trainer.is_last_batch:
             return
-        with torch.no_grad():  # one more pass: what that step did to the weights shows only now
+        with (
+            torch.no_grad(),
+            whole_weights(self.trainer),
+        ):  # one more pass: what that step did to the weights shows only now
             trace = self.model(batch, self.estimator.draw)
             self._note(self.objective(trace, self.epoch_time).mean())
         self._stop_on_nan()
@@ -107,7 +115,7 @@ class Training(L.LightningModule):
 
     def _stop_on_nan(self) -> None:
         step = int(self.first_bad_step)
-        if step >= 0:
+        if step >= 0 and self.stops_on_nan:
             raise NonFiniteLossError(step, self.current_epoch)
 
     # Validation and test: the same pass, without a gradient
@@ -186,7 +194,11 @@ class Training(L.LightningModule):
                 f"the run was made by {len(record['ranks'])} processes, not "
                 f"{self.trainer.world_size}: continue it with as many."
             )
-        checkpoint["state_dict"] |= record["ranks"][self.global_rank]
+        own = record["ranks"][self.global_rank]
+        for state in ("state_dict", "current_model_state"):  # the latter beside averaged weights
+            checkpoint.get(state, {}).update(own)
+        if "state_dict" not in checkpoint:  # FSDP has loaded it already
+            self.load_state_dict(own, strict=False)
         self._seconds_before = record["seconds"]
 
 

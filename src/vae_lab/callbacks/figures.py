@@ -7,10 +7,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import whole
 from vae_lab.evaluation.figures import draw_all
 from vae_lab.loggers import log_image
+from vae_lab.sharding import whole_weights
 from vae_lab.training import Training
 
 
@@ -29,7 +31,8 @@ class Figures(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every > 0 and (trainer.current_epoch + 1) % self.every == 0:
-            self._draw(trainer, pl_module, _held_out(trainer))
+            with averaged_weights(trainer, pl_module):
+                self._draw(trainer, pl_module, _held_out(trainer))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every == 0 or trainer.current_epoch % self.every != 0:
@@ -39,9 +42,12 @@ class Figures(Callback):
         self._draw(trainer, pl_module, "test")
 
     def _draw(self, trainer: Trainer, module: LightningModule, split: str) -> None:
-        if not trainer.is_global_zero:
-            return
         assert isinstance(module, Training)
+        with whole_weights(trainer):
+            if trainer.is_global_zero:
+                self._draw_whole(trainer, module, split)
+
+    def _draw_whole(self, trainer: Trainer, module: Training, split: str) -> None:
         data = _data(trainer)
         shown = torch.arange(len(data.splits[split]))[: self.num_images]
         batch = next(data.batches(split, self.num_images, module.device, shown))

@@ -59,10 +59,10 @@ class LearnedSigma(Sigma):
 
     def __init__(self, init: float) -> None:
         super().__init__(init)
-        self.log_sigma = nn.Parameter(torch.tensor(self.init - _FLOOR).log())
+        self.log_sigma = nn.Parameter(torch.tensor([self.init - _FLOOR]).log())  # (1,), for FSDP
 
     def forward(self) -> Tensor:
-        return _FLOOR + self.log_sigma.exp()
+        return _FLOOR + self.log_sigma.exp().squeeze(0)
 
 
 class OptimalSigma(Sigma):

@@ -1,0 +1,62 @@
+"""Averaged weights: what is validated, selected, tested and kept, while others are trained."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import callbacks as lightning
+
+from vae_lab.errors import InputError
+
+
+class WeightAverage(lightning.EMAWeightAveraging):
+    """An exponential moving average of the weights, moved after every optimiser step.
+
+    Validation, figures, the test and every checkpoint's `state_dict` have the averaged weights; a
+    checkpoint keeps those that training goes on from under `current_model_state`. Buffers, such as
+    a sigma in closed form, are not averaged: they are the training's own.
+    """
+
+    def __init__(self, decay: float = 0.999) -> None:
+        """Raises InputError unless `decay`, per step, is within [0, 1)."""
+        if not 0 <= decay < 1:
+            raise InputError(f"ema.decay must be 0 or more and below 1, not {decay}.")
+        super().__init__(use_buffers=False, decay=decay)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert self._average_model is not None
+        self._average_model.module.to(pl_module.device)  # it was copied before the move
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._take_buffers(pl_module)
+        super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._take_buffers(pl_module)  # what was fitted after the last step, before it is saved
+        super().on_train_epoch_end(trainer, pl_module)
+
+    @contextmanager
+    def shown(self, pl_module: LightningModule) -> Iterator[None]:
+        """Within, the module has the averaged weights."""
+        self._take_buffers(pl_module)
+        self._swap_models(pl_module)
+        try:
+            yield
+        finally:
+            self._swap_models(pl_module)
+
+    def _take_buffers(self, pl_module: LightningModule) -> None:
+        if self._average_model is not None:
+            buffers = zip(self._average_model.module.buffers(), pl_module.buffers(), strict=True)
+            for average, current in buffers:
+                average.copy_(current)
+
+
+@contextmanager
+def averaged_weights(trainer: Trainer, module: LightningModule) -> Iterator[None]:
+    """Within, the module has the averaged weights, if training keeps any."""
+    with ExitStack() as stack:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, WeightAverage):
+                stack.enter_context(callback.shown(module))
+        yield

@@ -1,0 +1,167 @@
+"""Averaged weights: a by-hand average, selected and kept; resuming finds both sets of weights."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from test_data import datamodule
+from test_training import run, trainer, training
+from torch import Tensor
+
+from vae_lab import InputError, load
+from vae_lab.callbacks import BestCheckpoint, LastCheckpoint, WeightAverage
+from vae_lab.callbacks.averaging import averaged_weights
+from vae_lab.data import Digits
+from vae_lab.families import Gaussian, OptimalSigma, Support
+from vae_lab.launch import compose_config
+from vae_lab.score import evaluate_task
+from vae_lab.training import Training
+
+Weights = dict[str, Tensor]
+
+
+class Weighed(L.Callback):
+    """Keeps the weights after every step, during every validation, and those shown in figures."""
+
+    def __init__(self) -> None:
+        self.steps: list[Weights] = []
+        self.validated: list[Weights] = []
+        self.shown: list[Weights] = []
+
+    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        self.steps.append(weights(module))
+
+    def on_validation_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
+        self.validated.append(weights(module))
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        with averaged_weights(trainer, module):
+            self.shown.append(weights(module))
+
+
+class Saved(Checkpoint):
+    """Saves after one epoch, or within the next."""
+
+    def __init__(self, path: Path, steps: int) -> None:
+        self.path, self.steps = path, steps
+
+    def on_train_batch_end(self, trainer: Any, *args: Any) -> None:
+        if trainer.global_step == self.steps and not trainer.is_last_batch:
+            trainer.save_checkpoint(self.path)
+
+    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+        if trainer.global_step == self.steps:
+            trainer.save_checkpoint(self.path)
+
+
+def weights(module: Training) -> Weights:
+    return {name: value.detach().clone() for name, value in module.model.state_dict().items()}
+
+
+def same(one: Weights, other: Weights, tolerance: float = 0.0) -> bool:
+    return all(torch.allclose(one[name], other[name], 0, tolerance) for name in one)
+
+
+def of(checkpoint: dict[str, Any], key: str) -> Weights:
+    state = checkpoint[key].items()
+    return {name.removeprefix("model."): v for name, v in state if name.startswith("model.")}
+
+
+def fit(
+    *callbacks: L.Callback, epochs: int = 2, resume: Path | None = None, **parts: Any
+) -> tuple[Training, Weighed]:
+    """Two steps an epoch."""
+    seen, module = Weighed(), training(**parts)
+    support = Support.CONTINUOUS if parts else Support.BINARY
+    data = datamodule(Digits(), support, batch_size=32, val_size=64, limit=64)
+    saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    fitted = trainer(seen, *callbacks, epochs=epochs, enable_checkpointing=saves)
+    fitted.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    return module, seen
+
+
+def test_the_average_is_the_one_by_hand() -> None:
+    module, seen = fit(WeightAverage(decay=0.6))
+    by_hand = seen.steps[0]
+    for step in seen.steps[1:2]:
+        by_hand = {name: 0.6 * by_hand[name] + 0.4 * step[name] for name in by_hand}
+    assert same(seen.validated[0], by_hand, 1e-6)
+    assert same(seen.shown[0], by_hand, 1e-6)
+    for step in seen.steps[2:]:
+        by_hand = {name: 0.6 * by_hand[name] + 0.4 * step[name] for name in by_hand}
+    assert same(weights(module), by_hand, 1e-6)
+    assert not same(weights(module), seen.steps[-1], 1e-4)
+
+
+def test_training_itself_is_as_without() -> None:
+    (plain, seen), (averaged, also) = fit(), fit(WeightAverage(decay=0.9))
+    for one, other in zip(seen.steps, also.steps, strict=True):
+        assert same(one, other)
+    assert same(plain_weights := weights(plain), seen.steps[-1])
+    assert not same(weights(averaged), plain_weights, 1e-4)
+    assert same(weights(fit(WeightAverage(decay=0.0))[0]), plain_weights, 1e-7)
+
+
+def test_checkpoints_hold_the_average_and_what_training_goes_on_from(tmp_path: Path) -> None:
+    best, last = BestCheckpoint(str(tmp_path)), LastCheckpoint(str(tmp_path))
+    _, seen = fit(WeightAverage(decay=0.9), best, last)
+    for name in ("best", "last"):
+        kept = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)
+        epoch = kept["epoch"]
+        assert same(of(kept, "state_dict"), seen.validated[2 * epoch])
+        assert same(of(kept, "current_model_state"), seen.steps[2 * epoch + 1])
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_resuming_restores_both_exactly(tmp_path: Path, steps: int) -> None:
+    whole, seen = fit(WeightAverage(decay=0.9), Saved(tmp_path / "some.ckpt", steps), epochs=3)
+    resumed, also = fit(WeightAverage(decay=0.9), epochs=3, resume=tmp_path / "some.ckpt")
+    assert len(also.steps) == 6 - steps
+    for one, other in zip(seen.steps[steps:], also.steps, strict=True):
+        assert same(one, other)
+    assert same(weights(resumed), weights(whole))
+
+
+def test_each_process_gets_its_own_sums_back_beside_averaged_weights() -> None:
+    module, _ = fit(WeightAverage(decay=0.9), epochs=1)
+    name, first, own = "train_bounds.count", torch.tensor(7.0), torch.tensor(9.0)
+    checkpoint = {key: {name: first} for key in ("state_dict", "current_model_state")}
+    module.on_load_checkpoint({**checkpoint, "vae_lab": {"ranks": [{name: own}], "seconds": 0.0}})
+    assert checkpoint["state_dict"][name] == checkpoint["current_model_state"][name] == own
+
+
+def test_a_sigma_in_closed_form_is_the_latest_not_an_average(tmp_path: Path) -> None:
+    likelihood, last = partial(Gaussian, sigma=OptimalSigma(0.25)), LastCheckpoint(str(tmp_path))
+    _, seen = fit(WeightAverage(decay=0.9), last, epochs=1, likelihood=likelihood)
+    kept = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    name = "likelihood.sigma.sigma"
+    sigma = of(kept, "state_dict")[name]
+    assert sigma != 0.25
+    assert sigma == of(kept, "current_model_state")[name] == seen.validated[0][name]
+
+
+def test_a_run_selects_tests_loads_and_scores_the_average(tmp_path: Path) -> None:
+    short = ("trainer.max_epochs=3", "data.limit=256", "optimizer.lr=0.01")
+    plain = run(tmp_path / "plain", *short)
+    averaged = run(tmp_path / "averaged", *short, "ema=default", "ema.decay=0.95")
+    assert averaged.metrics["train/elbo"] == plain.metrics["train/elbo"]
+    assert averaged.metrics["val/elbo"] != plain.metrics["val/elbo"]
+    checkpoint = averaged.folder / "checkpoints" / "best.ckpt"
+    kept = of(torch.load(checkpoint, weights_only=True), "state_dict")
+    assert same(load(averaged).model.state_dict(), kept)
+    for folder, told in ((plain.folder, False), (averaged.folder, True)):
+        settings = [f"run={folder}", "evaluate.k=1", "evaluate.limit=5", "evaluate.progress=false"]
+        evaluate_task(compose_config("evaluate", settings))
+        assert json.loads((folder / "evaluation.json").read_text())["ema"] is told
+
+
+def test_a_decay_outside_its_range_is_refused(tmp_path: Path) -> None:
+    for decay in (1, -0.1, 1.5):
+        with pytest.raises(InputError, match="ema.decay must be"):
+            run(tmp_path / "run", "ema=default", f"ema.decay={decay}")
+    assert not (tmp_path / "run").exists()
