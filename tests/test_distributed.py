@@ -31,13 +31,6 @@ def in_two(script: str, folder: Path, *arguments: str) -> list[dict]:
     assert finished.returncode == 0, finished.stderr[-3000:]
 
 
-@pytest.fixture(scope="module")
-def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("ranks")
-    in_two_processes("two_processes.py", str(folder))
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
-
-
 def test_each_item_is_seen_once(ranks: list[dict]) -> None:
     a, b = (rank["seen"] for rank in ranks)
     assert not set(a["train"]) & set(b["train"])

@@ -67,7 +67,8 @@ def main(folder: Path) -> None:
     data = datamodule(Digits(), Support.CONTINUOUS, batch_size=16, val_size=101, limit=101)
     average, skip = WeightAverage(decay=0.5), GradientSkip(above=float(sys.argv[2]))
     trainer = L.Trainer(
-        callbacks=[average, skip, Latents()], accelerator="cpu", devices=2, strategy="ddp", max_epochs=1,
+        callbacks=[average, skip, Latents()],
+        accelerator="cpu", devices=2, strategy="ddp", max_epochs=1,
         logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
