@@ -29,6 +29,7 @@ def in_two(script: str, folder: Path, *arguments: str) -> list[dict]:
         capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
 def test_each_item_is_seen_once(ranks: list[dict]) -> None:
