@@ -26,11 +26,21 @@ def commands(script: str) -> list[list[str]]:
     return [words[2:] for words in split if words[:2] == ["python", script]]
 
 
-TRAIN = commands("train.py")
+def is_sweep(overrides: list[str]) -> bool:
+    return "-m" in overrides or any(word.startswith("sweep=") for word in overrides)
+
+
+EVERY = commands("train.py")
+GOES_ON = [c for c in EVERY if any("RUN" in word or word == "resume=latest" for word in c)]
+TRAIN = [c for c in EVERY if c not in GOES_ON]
+ON_REAL_DATA = [c for c in TRAIN if re.search("mnist|cifar10", " ".join(c))]
+EMBEDDED = [c for c in TRAIN if c not in ON_REAL_DATA and not is_sweep(c)]
 
 
 def test_there_are_commands() -> None:
-    assert len(TRAIN) >= 8
+    assert len(EMBEDDED) >= 5
+    assert len(ON_REAL_DATA) >= 5
+    assert len(GOES_ON) == 3
     assert len(commands("evaluate.py")) == 1
 
 
@@ -40,18 +50,14 @@ def test_its_commands_compose(overrides: list[str]) -> None:
         compose_config("train", job)
 
 
-@pytest.mark.parametrize(
-    "overrides", [c for c in TRAIN if not re.search("mnist|cifar10", " ".join(c))], ids=" ".join
-)
+@pytest.mark.parametrize("overrides", EMBEDDED, ids=" ".join)
 def test_its_commands_on_embedded_data_run(overrides: list[str], tmp_path: Path) -> None:
     short = ["callbacks.progress=null", "trainer.max_epochs=1", "data.limit=32"]
     run = vae_lab.train([*overrides, *short, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
     assert (run.folder / "figures" / "samples.png").is_file()
 
 
-@pytest.mark.parametrize(
-    "overrides", [c for c in TRAIN if re.search("mnist|cifar10", " ".join(c))], ids=" ".join
-)
+@pytest.mark.parametrize("overrides", ON_REAL_DATA, ids=" ".join)
 def test_its_commands_on_real_data_run(
     overrides: list[str], tmp_path: Path, real_data: Path
 ) -> None:
@@ -68,9 +74,23 @@ def jobs(overrides: list[str]) -> list[list[str]]:
         if override == "-m":
             continue
         key, _, values = override.partition("=")
-        several = values.split(",") if "-m" in overrides else [values]
+        several = values.split(",") if is_sweep(overrides) else [values]
         found = [[*job, f"{key}={value}"] for job in found for value in several]
     return found
+
+
+@pytest.mark.parametrize("overrides", GOES_ON, ids=" ".join)
+def test_its_commands_that_go_on_run(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    begun = vae_lab.train(["logger=none", *SHORT, "hydra.run.dir=runs/begun"], quiet=True)
+    words = [word.replace("RUN", "runs/begun") for word in overrides]
+    if "init_from=runs/begun" in words:
+        words += ["logger=none", *SHORT, "hydra.run.dir=runs/other"]
+    else:
+        (begun.folder / "result.json").unlink()  # as if it had been killed before its end
+    assert vae_lab.train(words, quiet=True).metrics["train/elbo"] < 0
 
 
 def test_its_evaluation_runs(digits_run: Path) -> None:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from omegaconf import OmegaConf
 from test_loggers import inspected
 
+from vae_lab.launch import compose_config
 from vae_lab.storage import LOCK
 from vae_lab.table import rows, write_table
 
@@ -239,3 +241,24 @@ def test_a_search_refuses_to_rank_what_cannot_be_compared(choice: str, tmp_path:
     (line,) = (line for line in stderr.splitlines() if line.strip())
     assert line.startswith("error: a search ranks its trials")
     assert not (tmp_path / "sweep").exists()
+
+
+# W&B's sweep
+
+
+def test_the_arguments_of_a_wandb_agent_are_overrides() -> None:
+    text = (ROOT / "conf" / "wandb_sweep.yaml").read_text()
+    asked = OmegaConf.to_container(OmegaConf.create(text.replace("${", "{")), resolve=True)
+    drawn = {
+        name: parameter.get("value", parameter.get("values", [parameter.get("min")])[0])
+        for name, parameter in asked["parameters"].items()
+    }
+    arguments = [f"{name}={value}" for name, value in drawn.items()]
+    words = [a for w in asked["command"] for a in (arguments if "args" in w else [w])]
+    assert words[:3] == ["{env}", "python", "{program}"]
+    cfg = compose_config("train", words[3:])
+    assert cfg.data["_target_"].endswith("MNIST")
+    assert cfg.optimizer.lr == drawn["optimizer.lr"]
+    assert cfg.logger["_target_"].endswith("WandB")
+    assert asked["project"] == cfg.logger.project
+    assert asked["metric"]["name"] == "val/elbo.max"
