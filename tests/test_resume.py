@@ -86,7 +86,8 @@ def test_a_terminated_run_saves_within_the_epoch_and_goes_on_there(
 PICKY = (
     "callbacks.last.every_n_steps=2", "trainer.accumulate_grad_batches=2", "scheduler=cosine",
     "objective/beta=cyclical", "objective.beta.period=2", "early_stopping=patience",
-    "model/likelihood=gaussian", "model/likelihood/sigma=optimal",
+    "model/likelihood=gaussian", "model/likelihood/sigma=optimal", "ema=default", "ema.decay=0.9",
+    "gradient_skip=default",
 )  # fmt: skip
 
 

@@ -195,9 +195,11 @@ class Training(L.LightningModule):
                 f"{self.trainer.world_size}: continue it with as many."
             )
         own = record["ranks"][self.global_rank]
-        for state in ("state_dict", "current_model_state"):  # the latter beside averaged weights
-            checkpoint.get(state, {}).update(own)
-        if "state_dict" not in checkpoint:  # FSDP has loaded it already
+        if "current_model_state" in checkpoint:  # what trains, where "state_dict" is an average
+            checkpoint["current_model_state"].update(own)
+        elif "state_dict" in checkpoint:
+            checkpoint["state_dict"].update(own)
+        else:  # FSDP has loaded it already
             self.load_state_dict(own, strict=False)
         self._seconds_before = record["seconds"]
 
