@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests run
 torch.set_num_threads(1)  # small models, shared machines: more threads only wait for each other
+
+if TYPE_CHECKING:
+    from vae_lab import Run
 
 ROOT = Path(__file__).parents[1]
 QUICK = (
@@ -32,6 +36,7 @@ def _seeded() -> None:
 def _no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests never reach a W&B account, whatever the machine has configured."""
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))  # where artifacts wait for their upload
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +75,24 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("conditional") / "run"
     train([*QUICK, "model=cvae", "trainer.max_epochs=12", f"hydra.run.dir={folder}"], quiet=True)
     return folder
+
+
+@pytest.fixture(scope="session")
+def wandb_run(tmp_path_factory: pytest.TempPathFactory) -> "Run":
+    """An offline W&B run that logs all it can, of a latent plane."""
+    from vae_lab import train
+
+    folder = tmp_path_factory.mktemp("wandb")
+    overrides = [o for o in QUICK if "figures" not in o and "logger" not in o]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("MODE", "offline"), ("SILENT", "true"), ("DATA_DIR", str(folder))):
+            patch.setenv(f"WANDB_{name}", value)
+        return train(
+            [*overrides, "model.z_shape=[2]", "data.limit=64", "trainer.max_epochs=2",
+             "callbacks.histograms.every_n_steps=2", "logger.log_checkpoints=true",
+             "logger.log_samples=true", f"hydra.run.dir={folder / 'run'}"],
+            quiet=True,
+        )  # fmt: skip
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from vae_lab.launch import compose_config, conf_dir
 
 CONF = conf_dir()
 PRESETS = ("model", "data", "experiment")
-ROOTS = ("train", "evaluate")
+ROOTS = ("train", "evaluate", "export")
 
 
 def choices(group: str) -> list[str]:

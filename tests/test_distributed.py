@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import same_gradients
 import torch
 
 HERE = Path(__file__).parent
@@ -60,11 +61,32 @@ def test_averages_are_over_all_items(ranks: list[dict]) -> None:
     assert ranks[0]["logged"] == ranks[1]["logged"]
 
 
+def test_latent_figures_are_over_all_items(ranks: list[dict]) -> None:
+    for rank in ranks:
+        rate = rank["logged"]["latent/kl_mean"] * rank["units"]
+        assert rate == pytest.approx(rank["logged"]["val/rate"], rel=1e-5)
+
+
 def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]) -> None:
     every = torch.cat([rank["residuals"] for rank in ranks])
     assert not torch.equal(*(rank["residuals"] for rank in ranks))
     for rank in ranks:
         assert rank["sigma"] == pytest.approx(float(every.square().mean().sqrt()), rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", same_gradients.OBJECTIVES)
+def test_two_processes_with_half_the_batch_make_the_gradient_of_the_whole(
+    objective: str, tmp_path: Path
+) -> None:
+    two, _ = in_two("same_gradients.py", tmp_path, objective)
+    alone = [sys.executable, str(HERE / "same_gradients.py"), str(tmp_path), objective]
+    subprocess.run(alone, check=True, capture_output=True, timeout=300)
+    one = torch.load(tmp_path / "0.pt", weights_only=True)
+    assert two.keys() == one.keys()
+    for name, gradient in one.items():
+        assert gradient.dtype == torch.float64
+        assert gradient.abs().max() > 0
+        torch.testing.assert_close(two[name], gradient, rtol=1e-10, atol=1e-10)
 
 
 # FSDP, on the CPU: what two GPUs would do

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lab.callbacks.figures import save_figures
+from vae_lab.callbacks.latents import summary
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.evidence import activation_bytes, evidence
 from vae_lab.evaluation.figures import classes, draw_all, image_grid
 from vae_lab.evaluation.labels import with_shuffled_labels
-from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, bits_per_dim
+from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.families import Support
 from vae_lab.families.normal import diagonal_normal
 from vae_lab.models import LatentVariableModel
@@ -147,6 +148,44 @@ def test_active_units_survive_a_large_offset() -> None:
     units = ActiveUnits(1)
     units.update(Trace(mean, None, q, (Latent(q.sample((1,)), q, q),)))
     assert int(units.compute()) == 1
+
+
+def test_what_a_unit_does_adds_up_to_the_trace() -> None:
+    model, data = vae(z_shape=(3,)), batch((1, 8, 8), 10)
+    units = LatentUnits(3)
+    for share in (data[:7], data[7:]):
+        units.update(trace_of(model, share))
+    found, whole = units.compute(), trace_of(model, data)
+    torch.testing.assert_close(found["kl"].sum().float(), whole.kl.mean())
+    q = whole.latents[0].q
+    torch.testing.assert_close(found["variance"].float(), q.variance.mean(0))
+    torch.testing.assert_close(found["mean_variance"].float(), q.mean.var(0, correction=0))
+
+
+def test_the_two_variances_of_a_unit_are_the_aggregate_posteriors() -> None:
+    mean, sigma = torch.randn(20_000, 2), torch.rand(20_000, 2)
+    q, p = diagonal_normal(mean, sigma, 1), diagonal_normal(torch.zeros(2), torch.ones(2), 1)
+    z = q.sample()
+    units = LatentUnits(2)
+    units.update(Trace(mean, None, q, (Latent(z[None], q, p),)))
+    found = units.compute()
+    aggregate = (found["variance"] + found["mean_variance"]).float()
+    error = z.square().std(0) / math.sqrt(20_000)
+    assert ((aggregate - z.var(0)).abs() < 4 * error).all()
+
+
+def test_a_kl_that_is_no_sum_over_units_is_told_of_none() -> None:
+    q = torch.distributions.MultivariateNormal(torch.zeros(5, 3), torch.eye(3))
+    p = diagonal_normal(torch.zeros(3), torch.ones(3), 1)
+    units = LatentUnits(3)
+    units.update(Trace(torch.zeros(5), None, q, (Latent(q.sample((1,)), q, p),)))
+    found = units.compute()
+    assert found["kl"].isnan().all()
+    torch.testing.assert_close(found["variance"], torch.ones(3).double())
+    scalars = summary(found)
+    assert scalars["kl_mean"].isnan()
+    assert float(scalars["posterior_stddev"]) == 1
+    assert float(scalars["active_share"]) == 0
 
 
 def test_metrics_of_two_processes_add_up() -> None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,16 @@ def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     assert codes[1] != 0
 
 
+def test_a_group_logs_its_latents_and_its_speed_once(
+    sweeps: dict[str, tuple[Path, int, str]],
+) -> None:
+    summary = inspected(sweeps["failing"][0] / "0")["summary"]
+    assert summary["latent/kl_mean"] * 32 == pytest.approx(summary["val/rate"], rel=1e-5)
+    assert summary["system/items_per_second"] * summary["system/seconds_per_epoch"] == (
+        pytest.approx(64)
+    )
+
+
 def test_two_then_one_then_two_devices(sweeps: dict[str, tuple[Path, int, str]]) -> None:
     folder, status, stderr = sweeps["mixed"]
     assert status == 0, stderr
@@ -109,3 +121,71 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         train(again, quiet=True)
     with pytest.raises(InputError, match="holds another run already"):
         train([*again, "seed=1"], quiet=True)
+
+
+# Groups that were started from outside
+
+WORLD = ("trainer=ddp", "trainer.devices=1", "+trainer.num_nodes=2", "trainer.accelerator=cpu",
+         "logger=wandb", "hydra.run.dir=run")  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as chosen:
+        chosen.bind(("localhost", 0))
+        return int(chosen.getsockname()[1])
+
+
+def in_two(commands: list[list[str]], environments: list[dict[str, str]], folder: Path) -> None:
+    source = {"PYTHONPATH": str(ROOT / "src"), "WANDB_MODE": "offline"}
+    processes = [
+        subprocess.Popen(
+            command, cwd=folder, env={**os.environ, **source, **environment}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )
+        for command, environment in zip(commands, environments, strict=True)
+    ]  # fmt: skip
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=300)
+        assert process.returncode == 0, stderr[-3000:] + stdout
+
+
+def torchrun(node: int, port: int, *overrides: str) -> list[str]:
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1",
+        f"--node-rank={node}", "--master-addr=localhost", f"--master-port={port}",
+        str(ROOT / "train.py"), *overrides, *SHORT,
+    ]  # fmt: skip
+
+
+def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("own", "torchrun", "slurm")]
+    for folder in folders:
+        folder.mkdir()
+    own = [sys.executable, str(ROOT / "train.py"), *DDP, *WORLD[4:], *SHORT]
+    in_two([own], [{}], folders[0])
+    port = free_port()
+    in_two([torchrun(node, port, *WORLD) for node in (0, 1)], [{}, {}], folders[1])
+    slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_LOCALID": "0",
+             "SLURM_NTASKS_PER_NODE": "1", "SLURM_NODELIST": "localhost", "SLURM_JOB_NAME": "vae",
+             "MASTER_PORT": str(free_port())}  # fmt: skip
+    ranks = [{**slurm, "SLURM_PROCID": str(n), "SLURM_NODEID": str(n)} for n in (0, 1)]
+    in_two([[sys.executable, str(ROOT / "train.py"), *WORLD, *SHORT]] * 2, ranks, folders[2])
+    results = [result(folder / "run") for folder in folders]
+    assert results[0] == results[1] == results[2]
+    for folder in folders:
+        assert inspected(folder / "run")["exit_code"] == 0  # one W&B run, of rank 0
+
+
+def test_what_a_group_from_outside_must_not_do(
+    tmp_path: Path, command: Callable[..., "subprocess.CompletedProcess[str]"],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name, value in (("SLURM_NTASKS", "2"), ("SLURM_PROCID", "0"), ("SLURM_JOB_NAME", "vae")):
+        monkeypatch.setenv(name, value)
+    alone = command("train.py", *SHORT)
+    assert alone.returncode == 1
+    assert "need one folder: set hydra.run.dir" in alone.stderr
+    swept = command("train.py", "-m", *SHORT, "seed=0,1", f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert swept.returncode == 1
+    assert "a sweep starts its groups itself" in swept.stderr
+    assert not (tmp_path / "sweep").exists()

@@ -82,6 +82,14 @@ def test_its_evaluation_runs(digits_run: Path) -> None:
     assert (digits_run / "evaluation.json").is_file()
 
 
+def test_its_export_runs(digits_run: Path) -> None:
+    from vae_lab.export import export_task
+
+    (words,) = commands("export.py")
+    export_task(compose_config("export", [w.replace("RUN", str(digits_run)) for w in words]))
+    assert (digits_run / "export" / "decoder.onnx").is_file()
+
+
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = [b for b in blocks("python") if "vae_lab.train(" in b]
     whole = vae_lab.train

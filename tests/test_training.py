@@ -164,6 +164,19 @@ def test_what_is_logged_each_epoch(tmp_path: Path) -> None:
         assert metrics[f"{split}/bits_per_dim"] == pytest.approx(bits, rel=1e-5)
 
 
+def test_the_kl_of_the_units_adds_up_to_the_rate(tmp_path: Path) -> None:
+    metrics = run(tmp_path / "run", "model.z_shape=[5]").metrics
+    assert 5 * metrics["latent/kl_mean"] == pytest.approx(metrics["val/rate"], rel=1e-5)
+    active = 5 * metrics["latent/active_share"]
+    assert active == pytest.approx(metrics["val/active_units"])
+    assert metrics["latent/kl_median"] <= metrics["latent/kl_max"] <= metrics["val/rate"]
+
+
+def test_without_validation_training_images_tell_of_the_latents(tmp_path: Path) -> None:
+    metrics = run(tmp_path / "run", "model.z_shape=[5]", "data.val_size=0").metrics
+    assert 0 < metrics["latent/kl_mean"] < 2 * metrics["train/rate"]
+
+
 def test_the_true_elbo_is_logged_whatever_trains(tmp_path: Path) -> None:
     metrics = run(tmp_path / "run", "objective.beta.value=4").metrics
     for split in ("train", "val"):

@@ -4,6 +4,7 @@ Weights are averaged, and steps with gradients above the norm given are skipped.
 what it saw and what was logged to RANK.pt in the folder given.
 """
 
+import math
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from test_data import datamodule
 from test_training import training
 
-from vae_lab.callbacks import GradientSkip, WeightAverage
+from vae_lab.callbacks import GradientSkip, Latents, WeightAverage
 from vae_lab.data import Digits
 from vae_lab.families import Gaussian, OptimalSigma, Support
 from vae_lab.training import Training
@@ -66,7 +67,8 @@ def main(folder: Path) -> None:
     data = datamodule(Digits(), Support.CONTINUOUS, batch_size=16, val_size=101, limit=101)
     average, skip = WeightAverage(decay=0.5), GradientSkip(above=float(sys.argv[2]))
     trainer = L.Trainer(
-        callbacks=[average, skip], accelerator="cpu", devices=2, strategy="ddp", max_epochs=1,
+        callbacks=[average, skip, Latents()],
+        accelerator="cpu", devices=2, strategy="ddp", max_epochs=1,
         logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
@@ -76,6 +78,7 @@ def main(folder: Path) -> None:
         "seen": module.seen,
         "noise": module.noise,
         "share": module.val_elbo[-1],
+        "units": math.prod(module.model.z_shape),
         "logged": {name: float(value) for name, value in trainer.logged_metrics.items()},
         "skipped": skip.skipped,
         "norms": list(skip.norms),

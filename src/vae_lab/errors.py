@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.util import find_spec
 
 
 class InputError(ValueError):
@@ -28,6 +29,13 @@ def number(key: str, value: object, least: float) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
         raise InputError(f"{key} must be a number of {least:g} or more, not {value}.")
     return value
+
+
+def require(extra: str, *packages: str) -> None:
+    """Raises InputError unless these packages, of an optional extra of vae-lab, are installed."""
+    lacking = [package for package in packages if find_spec(package) is None]
+    if lacking:
+        raise InputError(f"this needs {' and '.join(lacking)}: pip install 'vae-lab[{extra}]'")
 
 
 def one_line(error: BaseException) -> str:

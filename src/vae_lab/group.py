@@ -25,8 +25,13 @@ _OF_A_GROUP = ("RANK", "WORLD_SIZE", "MASTER_", "LOCAL_", "GROUP_", "ROLE_", "TO
 
 
 def is_member() -> bool:
-    """Whether this process is one of a group that torchrun or SLURM has started."""
-    return TorchElasticEnvironment.detect() or SLURMEnvironment.detect()
+    """Whether this process is one of a group that torchrun or SLURM has started.
+
+    A single SLURM task is none: there, torchrun may start a group.
+    """
+    if TorchElasticEnvironment.detect():
+        return True
+    return SLURMEnvironment.detect() and int(os.environ["SLURM_NTASKS"]) > 1
 
 
 def rank() -> int:

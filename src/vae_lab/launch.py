@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.text import Text
 
+from vae_lab import group
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.resume import resumed
 from vae_lab.run import Run, ended, run
@@ -46,13 +47,17 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     @wraps(task)
     def job(cfg: DictConfig) -> object:
         hydra_job = HydraConfig.get()
-        if hydra_job.mode is not RunMode.MULTIRUN:
-            return task(cfg)
+        several = hydra_job.mode is RunMode.MULTIRUN
         try:
             with _explained(config_name, hydra_job.overrides.task):
                 return task(cfg)
-        except Exception as error:  # the other jobs go on; the table tells
-            tell(error, f" in job {hydra_job.job.num}")
+        except Exception as error:
+            if not several and not isinstance(error, InputError):
+                raise
+            tell(error, f" in job {hydra_job.job.num}" if several else "")
+            if not several:
+                sys.exit(1)
+            # the other jobs go on, and the table tells
             folder = Path(hydra_job.runtime.output_dir)
             note_failure(folder, _as_dict(hydra_job.overrides.task), _said(error))
             return None
@@ -92,6 +97,8 @@ def train_task(cfg: DictConfig) -> float | None:
         if done is not None:
             print(f"job {job.job.num} has finished before: {folder}")
             return done.best
+    elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
+        raise InputError("the processes of a group need one folder: set hydra.run.dir.")
     return run(cfg, folder, job.runtime.choices, Console()).best
 
 

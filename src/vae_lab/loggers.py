@@ -1,8 +1,10 @@
-"""Loggers: W&B as this project uses it, and how an image reaches any of them."""
+"""Loggers: W&B as this project uses it, and how images and histograms reach any of them."""
 
 import csv
 import os
 import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import singledispatch
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
@@ -10,10 +12,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import numpy as np
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from matplotlib.image import imread
+from rich.console import Console
+from torch import Tensor
 
-from vae_lab.errors import InputError
+from vae_lab import artifacts
+from vae_lab.errors import InputError, one_line
 
 _STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 
@@ -21,7 +27,9 @@ _STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 class WandB(WandbLogger):
     """Weights & Biases, which never asks: online where a key is configured, else offline.
 
-    WANDB_MODE, where set, decides. Files go to `save_dir`/wandb.
+    WANDB_MODE, where set, decides. Files go to `save_dir`/wandb. `save_dir` is the run folder:
+    its kept checkpoint and its figures become artifacts at the end, by option. Where W&B cannot be
+    reached it is offline, and where it breaks down training goes on without it; both are told.
     """
 
     def __init__(
@@ -32,6 +40,8 @@ class WandB(WandbLogger):
         id: str | None,
         group: str | None,
         tags: list[str],
+        log_checkpoints: bool = False,
+        log_samples: bool = False,
     ) -> None:
         """A run of the same `id` goes on. Raises InputError where wandb is not installed."""
         if find_spec("wandb") is None:
@@ -49,6 +59,41 @@ class WandB(WandbLogger):
         )
         self._wandb_init.pop("anonymous", None)  # Lightning passes what wandb warns of
         self.mode = mode
+        self.log_checkpoints, self.log_samples = log_checkpoints, log_samples
+        self._folder = Path(save_dir)
+        self._broken = False
+
+    @property
+    def experiment(self) -> Any:
+        if self._broken:
+            return _Nobody()
+        if self._experiment is None and self.mode == "online":
+            try:
+                return super().experiment
+            except Exception as error:
+                reason = one_line(error)
+                _tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
+                _end_service()
+                self.mode = self._wandb_init["mode"] = "offline"
+        return super().experiment
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        with self._going_on():
+            super().log_metrics(metrics, step)
+
+    def log_image(self, key: str, images: list[Any], step: int | None = None, **more: Any) -> None:
+        with self._going_on():
+            super().log_image(key, images, step, **more)
+
+    @contextmanager
+    def _going_on(self) -> Iterator[None]:
+        """Whatever breaks within W&B costs its log from here on, and nothing else."""
+        try:
+            yield
+        except Exception as error:
+            _tell(f"W&B broke down, training goes on without it ({one_line(error)})")
+            self._broken = True
+            _end_service()
 
     def define_summaries(self, monitor: str) -> None:
         """Let the run's summary keep the best of every figure."""
@@ -67,8 +112,38 @@ class WandB(WandbLogger):
 
     def finish(self, failed: bool) -> None:
         """Close the run, marked failed where it failed. Does nothing before it began."""
-        if self._experiment is not None:
-            self.experiment.finish(exit_code=1 if failed else 0)
+        if self._experiment is None or self._broken:
+            return
+        with self._going_on():
+            try:
+                if not failed and self.log_checkpoints:
+                    artifacts.log_checkpoint(self.experiment, self._folder)
+                if not failed and self.log_samples:
+                    artifacts.log_figures(self.experiment, self._folder)
+            finally:
+                self.experiment.finish(exit_code=1 if failed else 0)
+
+
+class _Nobody:
+    """Stands in for a W&B run that is gone: takes anything, does nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return _Nobody()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _Nobody()
+
+
+def _end_service() -> None:
+    """W&B's own process; the next run starts another."""
+    import wandb
+
+    with suppress(Exception):
+        wandb.teardown()
+
+
+def _tell(line: str) -> None:
+    Console(stderr=True).print(f"[bold yellow]warning:[/] {line}", soft_wrap=True, highlight=False)
 
 
 class CSV(CSVLogger):
@@ -128,3 +203,34 @@ def _(logger: WandbLogger, name: str, path: Path, step: int) -> None:
 @log_image.register
 def _(logger: TensorBoardLogger, name: str, path: Path, step: int) -> None:
     logger.experiment.add_image(name, imread(path), step, dataformats="HWC")
+
+
+@singledispatch
+def log_histograms(logger: Logger, values: Mapping[str, Tensor], step: int) -> None:
+    """Send what is finite of each tensor as a histogram; csv, which takes none, is passed over."""
+
+
+@log_histograms.register
+def _(logger: WandbLogger, values: Mapping[str, Tensor], step: int) -> None:
+    import wandb
+
+    counts = {name: np.histogram(kept, bins=64) for name, kept in _finite(values).items()}
+    histograms = {name: wandb.Histogram(np_histogram=count) for name, count in counts.items()}
+    logger.experiment.log({**histograms, _STEP: step})
+
+
+@log_histograms.register
+def _(logger: TensorBoardLogger, values: Mapping[str, Tensor], step: int) -> None:
+    for name, kept in _finite(values).items():
+        logger.experiment.add_histogram(name, kept, step)
+
+
+def takes_histograms(logger: Logger) -> bool:
+    """Whether `log_histograms` sends this logger anything."""
+    return log_histograms.dispatch(type(logger)) is not log_histograms.dispatch(Logger)
+
+
+def _finite(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    plain = {name: value.detach().float().cpu().numpy() for name, value in values.items()}
+    finite = {name: value[np.isfinite(value)] for name, value in plain.items()}
+    return {name: value for name, value in finite.items() if value.size}

@@ -47,7 +47,7 @@ def evaluate_task(settings: DictConfig) -> None:
     device = torch.device(_best_device() if cfg.device == "auto" else cfg.device)
     trained = load(path, device)
     data = _data(trained, cfg)
-    out = Path(cfg.out) if cfg.out else _run_folder(path)
+    out = Path(cfg.out) if cfg.out else checkpoint.run_folder(path)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -225,11 +225,6 @@ def _print(report: dict[str, Any], out: Path) -> None:
     if not report["comparable"]:
         console.print(f"Note: {NOT_A_LIKELIHOOD}.")
     console.print(f"Written: {out / 'evaluation.json'}", highlight=False, soft_wrap=True)
-
-
-def _run_folder(checkpoint: Path) -> Path:
-    folder = checkpoint.parent
-    return folder.parent if folder.name == "checkpoints" else folder
 
 
 def _best_device() -> str:

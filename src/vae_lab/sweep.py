@@ -13,6 +13,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from vae_lab import group
 from vae_lab.build import locate
 from vae_lab.errors import InputError
 from vae_lab.storage import whole_file
@@ -40,6 +41,8 @@ class Sweep(Callback):
 
 
 def _begin(config: DictConfig) -> None:
+    if group.is_member():
+        raise InputError("a sweep starts its groups itself: say it without torchrun or srun.")
     folder = Path(config.hydra.sweep.dir)
     asked = _overrides(config)
     if _is_search(config):

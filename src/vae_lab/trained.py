@@ -26,13 +26,14 @@ Labels = int | Sequence[int] | Tensor | None
 def load(run: "Run | str | Path", device: str | torch.device = "cpu") -> "TrainedVAE":
     """The trained model of a run, its folder (best checkpoint, else last) or a checkpoint file.
 
-    Raises InputError where there is none, or it is cut short, of another model, or not ours. No
-    code from the checkpoint is run.
+    Also of the weights that export wrote, model.safetensors or its folder. Raises InputError where
+    there is none, or it is cut short, of another model, or not ours. No code from it is run.
     """
     path = checkpoint.checkpoint_path(run.folder if isinstance(run, Run) else run)
     content = checkpoint.read_checkpoint(path)
     model = checkpoint.model_from_checkpoint(path, content).to(device)
-    record = content["vae_lab"]
+    record = {**content["vae_lab"]}
+    record.pop("ranks", None)  # tensors, which resuming alone reads
     facts = record["data"]
     preparation = Preparation(facts["binarize"], facts["dequantize"])
     return TrainedVAE(model, preparation, {**record, "epoch": content["epoch"]})

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import Estimator
-from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, bits_per_dim
+from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.models import LatentVariableModel
 from vae_lab.objectives import Objective
 from vae_lab.seeding import reseed
@@ -51,6 +51,7 @@ class Training(L.LightningModule):
         self.train_bounds, self.train_units = BoundMetrics(), ActiveUnits(units)
         self.val_bounds, self.val_units = BoundMetrics(), ActiveUnits(units)
         self.test_bounds, self.test_units = BoundMetrics(), ActiveUnits(units)
+        self.latents = LatentUnits(units)  # of the evaluation under way
         self.first_bad_step = torch.tensor(-1)  # no buffer: DDP would overwrite a rank's
         self.epoch_time = torch.tensor(0.0)  # of the latest training step
         self.stops_on_nan = True  # not where a search goes on until the loss is none
@@ -142,6 +143,7 @@ class Training(L.LightningModule):
         bounds.update(trace, objective)
         self._note(objective.mean())
         units.update(trace)
+        self.latents.update(trace)
 
     def _log_epoch(
         self, split: str, bounds: BoundMetrics, units: ActiveUnits, prog_bar: bool = False
@@ -157,8 +159,8 @@ class Training(L.LightningModule):
         if prog_bar:
             self.log(f"{split}/elbo", figures.pop(f"{split}/elbo"), prog_bar=True, sync_dist=True)
         self.log_dict(figures, sync_dist=True)
-        bounds.reset()
-        units.reset()
+        for metric in (bounds, units, self.latents):
+            metric.reset()
 
     # Optimisation and checkpoints
 
@@ -202,7 +204,7 @@ class Training(L.LightningModule):
 
 def _is_of_one_rank(key: str) -> bool:
     """Whether an entry of the state is a rank's own: sums over the items that it has seen."""
-    return key.startswith(("train_", "val_", "test_")) or key.endswith("_extra_state")
+    return key.startswith(("train_", "val_", "test_", "latents")) or key.endswith("_extra_state")
 
 
 def _from_every_rank(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:

@@ -1,14 +1,16 @@
 """Averages over items, right for uneven batches and several processes."""
 
 import math
+from contextlib import suppress
 
 import torch
 from torch import Tensor
+from torch.distributions import Independent, kl_divergence
 from torchmetrics import Metric
 
 from vae_lab.families import Support
 from vae_lab.objectives import elbo
-from vae_lab.trace import Trace
+from vae_lab.trace import Latent, Trace
 
 ACTIVE_THRESHOLD = 0.01
 
@@ -83,3 +85,45 @@ class ActiveUnits(Metric):
         mean = self.total / self.count
         variance = self.squares / self.count - mean.square()
         return (variance > ACTIVE_THRESHOLD).sum().float()
+
+
+class LatentUnits(Metric):
+    """What each latent unit does, averaged over the data; units of all layers, one after another.
+
+    `compute` returns, each of shape (units,): the posterior's `variance` E_x Var[z|x], the
+    `mean_variance` Var_x E[z|x], which together are the aggregate posterior's, and the `kl` in
+    nats, NaN where the KL is no sum over units.
+    """
+
+    full_state_update = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, units: int) -> None:
+        """`units` is the number of latent units, over all layers."""
+        super().__init__()
+        zeros = torch.zeros(4, units, dtype=torch.float64)
+        self.add_state("total", zeros, dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, trace: Trace) -> None:
+        """Add a batch."""
+        values = torch.cat([_per_unit(latent) for latent in trace.latents], 2)
+        self.total += values.sum(1)
+        self.count += values.shape[1]
+
+    def compute(self) -> dict[str, Tensor]:
+        """Each statistic, by name."""
+        mean, square, variance, kl = self.total / self.count
+        return {"variance": variance, "mean_variance": square - mean.square(), "kl": kl}
+
+
+def _per_unit(latent: Latent) -> Tensor:
+    """E[z|x], its square, Var[z|x] and the KL of every unit, (4, B, units)."""
+    q, p = latent.q, latent.p
+    mean = q.mean.detach().double()
+    kl = torch.full_like(mean, torch.nan)
+    if isinstance(q, Independent) and isinstance(p, Independent) and not q.base_dist.event_shape:
+        with suppress(NotImplementedError):
+            kl = kl_divergence(q.base_dist, p.base_dist).detach().double().expand_as(mean)
+    return torch.stack([mean, mean.square(), q.variance.detach().double(), kl]).flatten(2)

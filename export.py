@@ -1,0 +1,13 @@
+"""Write a trained VAE for use elsewhere: `python export.py run=<run folder or checkpoint>`."""
+
+import os
+
+# Threads that wait should sleep: spinning, they make small models several times slower on a
+# busy machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported
+
+from vae_lab.export import export_task
+from vae_lab.launch import main
+
+if __name__ == "__main__":
+    main(export_task, "export")

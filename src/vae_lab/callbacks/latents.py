@@ -1,0 +1,69 @@
+"""The `latent/` section: what the units of z do."""
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from vae_lab.data import ImageDataModule
+from vae_lab.errors import whole
+from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
+from vae_lab.loggers import log_histograms
+from vae_lab.training import Training
+
+
+class Latents(Callback):
+    """Logs, each epoch, how the validation images use the latent units.
+
+    `latent/active_share` of the units are active (Var_x E[z|x] > 0.01). `latent/posterior_stddev`
+    is the typical width of q(z|x), `latent/aggregate_stddev` that of all posteriors together: under
+    a standard normal prior 1 is a unit that is not used, and a perfect fit. `latent/kl_*` are nats
+    per unit, where the KL is a sum over units. W&B and TensorBoard get every unit, as histograms.
+    """
+
+    def __init__(self, num_images: int = 1000) -> None:
+        """`num_images` training images stand in where there is no validation data."""
+        self.num_images = whole("callbacks.latents.num_images", num_images, 1)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self._log(trainer, pl_module)
+
+    @torch.no_grad()
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, Training)
+        data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
+        if len(data.splits["val"]):
+            return
+        shown = torch.arange(len(data.splits["train"]))[: self.num_images]
+        pl_module.model.eval()
+        for batch in data.batches("train", data.batch_size, pl_module.device, shown):
+            pl_module.latents.update(pl_module.model(batch, pl_module.estimator.draw))
+        pl_module.model.train()
+        self._log(trainer, pl_module)
+
+    def _log(self, trainer: Trainer, module: LightningModule) -> None:
+        assert isinstance(module, Training)
+        units = module.latents.compute()
+        figures = {f"latent/{name}": value for name, value in summary(units).items()}
+        module.log_dict(
+            {name: value for name, value in figures.items() if value.isfinite()}, sync_dist=True
+        )
+        histograms = {
+            "latent/kl_per_unit": units["kl"],
+            "latent/mean_variance_per_unit": units["mean_variance"],
+        }
+        for logger in trainer.loggers:
+            log_histograms(logger, histograms, trainer.global_step)
+
+
+def summary(units: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Scalars of what `LatentUnits` found; NaN for those of a KL that is no sum over units."""
+    variance, mean_variance, kl = units["variance"], units["mean_variance"], units["kl"]
+    return {
+        "active_share": (mean_variance > ACTIVE_THRESHOLD).double().mean(),
+        "posterior_stddev": variance.mean().sqrt(),
+        "aggregate_stddev": (variance + mean_variance).mean().sqrt(),
+        "kl_mean": kl.mean(),
+        "kl_median": kl.median(),
+        "kl_max": kl.max(),
+    }

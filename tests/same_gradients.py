@@ -1,0 +1,82 @@
+"""Run alone, and by torchrun in test_distributed: one step in float64, and the gradient it made.
+
+The noise of an item is fixed: it is handed in through the draw, whichever process meets the item.
+Each rank writes its gradients to RANK.pt in the folder given.
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from test_data import datamodule
+from test_training import training
+from torch.distributions import Distribution
+
+from vae_lab.data import Digits
+from vae_lab.estimators import Pathwise
+from vae_lab.families import BernoulliGrey, Support
+from vae_lab.models import LatentVariableModel
+from vae_lab.objectives import ELBO, IWAE, Constant
+from vae_lab.trace import Batch, Latent
+from vae_lab.training import Training
+
+OBJECTIVES = {"elbo": lambda: ELBO(Constant(0.5)), "iwae": IWAE}
+WHOLE = 32  # items of one step, over all processes
+
+
+class FixedDraw(Pathwise):
+    """z = mean + stddev * noise, with the noise of each item given."""
+
+    index: torch.Tensor
+
+    def draw(self, q: Distribution, p: Distribution) -> Latent:
+        noise = torch.randn(
+            2000, self.num_draws, *q.event_shape, generator=torch.Generator().manual_seed(0),
+            dtype=torch.float64,
+        )  # fmt: skip
+        return Latent(q.mean + q.stddev * noise[self.index].transpose(0, 1), q, p)
+
+
+class Watched(Training):
+    """Keeps the gradient of its one step, as the optimiser meets it."""
+
+    gradients: dict[str, torch.Tensor]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.estimator.index = batch.index
+        return super().training_step(replace(batch, x=batch.x.double()), batch_idx)
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        """No pass after the step."""
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        named = self.model.named_parameters()
+        self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
+
+
+def main(folder: Path, objective: str) -> None:
+    torch.set_num_threads(1)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    module = training(OBJECTIVES[objective](), kind=Watched, likelihood=BernoulliGrey)
+    assert isinstance(module, Watched)
+    assert isinstance(module.model, LatentVariableModel)
+    module.estimator = FixedDraw(num_draws=2)
+    data = datamodule(
+        Digits(), Support.GREY, batch_size=WHOLE // processes, val_size=0, limit=WHOLE
+    )
+    trainer = L.Trainer(
+        accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto",
+        precision="64-true", max_steps=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False, use_distributed_sampler=False,
+        limit_val_batches=0,
+    )  # fmt: skip
+    trainer.fit(module, datamodule=data)
+    torch.save(module.gradients, folder / f"{trainer.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

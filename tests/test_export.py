@@ -1,0 +1,274 @@
+"""export.py: what is written gives what the model gives, and needs no vae-lab."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+from conftest import QUICK, ROOT
+from safetensors.torch import load_file, save_file
+from test_conf import choices
+from torch import Tensor
+
+from vae_lab import InputError, build, load, train
+from vae_lab.export import FORMATS, export, export_task
+from vae_lab.families.normal import Normal
+from vae_lab.launch import compose_config
+from vae_lab.models import VAE
+from vae_lab.programs import Decoder
+from vae_lab.trained import TrainedVAE
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+PROGRAMS = ["torch", "onnx"]
+FILES = {"config.json", "model.safetensors"} | {
+    f"{part}.{suffix}" for part in ("encoder", "decoder") for suffix in ("pt2", "onnx")
+}
+PAIRS = list(product(choices("model"), ("digits", "colour")))
+LIKELIHOODS = choices("model/likelihood")
+MODELS = [  # every model on grey and colour images, and every likelihood
+    (*PAIRS[i % len(PAIRS)], LIKELIHOODS[i % len(LIKELIHOODS)])
+    for i in range(max(len(PAIRS), len(LIKELIHOODS)))
+]
+
+
+@pytest.fixture(scope="module")
+def trained(digits_run: Path) -> TrainedVAE:
+    return load(digits_run)
+
+
+@pytest.fixture(scope="module")
+def weights(trained: TrainedVAE, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("weights")
+    export(trained, out, ["safetensors"])
+    return out
+
+
+def by_torch(out: Path, part: str, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return torch.export.load(out / f"{part}.pt2").module()(*inputs.values())
+
+
+def by_onnx(out: Path, part: str, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    session = onnxruntime.InferenceSession(out / f"{part}.onnx")
+    assert {i.name: i.shape[0] for i in session.get_inputs()} == dict.fromkeys(inputs, "batch")
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {name: value.numpy() for name, value in inputs.items()})
+    return dict(zip(names, map(torch.from_numpy, values), strict=True))
+
+
+@torch.no_grad()
+def assert_programs_agree(model: VAE, out: Path, n: int, labels_enter: bool) -> None:
+    x, z, y = torch.rand(n, *model.x_shape), torch.randn(n, *model.z_shape), torch.arange(n)
+    q, p = model.q_z(x, y), model.p_x(z, y)
+    labels = {"y": y} if labels_enter else {}
+    for run in (by_torch, by_onnx):
+        found = {
+            **run(out, "encoder", {"x": x, **labels}),
+            **run(out, "decoder", {"z": z, **labels}),
+        }
+        expected = {"z_mean": q.mean, "z_stddev": q.stddev, "x_mean": p.mean}
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("model", "data", "likelihood"), MODELS)
+def test_programs_of_every_model_and_likelihood(
+    tmp_path: Path, colour_file: Path, model: str, data: str, likelihood: str
+) -> None:
+    images = {"digits": [], "colour": ["data=tensors", f"data.path={colour_file}"]}[data]
+    run = train(
+        [*QUICK, *images, f"model={model}", f"model/likelihood={likelihood}", "data.limit=40",
+         "data.batch_size=8", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    export(run.load(), tmp_path / "out", PROGRAMS)
+    built = run.load().model
+    assert isinstance(built, VAE)
+    assert_programs_agree(built, tmp_path / "out", n=5, labels_enter=model == "cvae")
+
+
+def test_the_command_writes_every_file_and_a_table(command: Command, conditional_run: Path) -> None:
+    finished = command("export.py", f"run={conditional_run}")
+    assert finished.returncode == 0, finished.stderr
+    assert not finished.stderr
+    out = conditional_run / "export"
+    assert {path.name for path in out.iterdir()} == FILES
+    assert all(name in finished.stdout for name in FILES)
+    assert len(finished.stdout.splitlines()) == len(FILES) + 4  # the table's frame
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1
+    for path in out.iterdir():
+        assert path.name == "config.json" or str(ROOT).encode() not in path.read_bytes()
+    assert_programs_agree(load(conditional_run).model, out, n=10, labels_enter=True)
+
+
+def test_programs_need_no_vae_lab(trained: TrainedVAE, tmp_path: Path) -> None:
+    export(trained, tmp_path, PROGRAMS)
+    x = torch.rand(2, 1, 8, 8)
+    with torch.no_grad():
+        torch.save((x, trained.model.q_z(x, None).mean), tmp_path / "expected.pt")
+    code = """
+import sys, torch, onnxruntime
+x, expected = torch.load("expected.pt")
+found = torch.export.load("encoder.pt2").module()(x)["z_mean"]
+(same,) = onnxruntime.InferenceSession("encoder.onnx").run(["z_mean"], {"x": x.numpy()})
+torch.testing.assert_close(found, expected)
+torch.testing.assert_close(torch.from_numpy(same), expected, rtol=1e-5, atol=1e-5)
+assert "vae_lab" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+# Weights
+
+
+def test_the_configuration_alone_rebuilds_the_model(trained: TrainedVAE, weights: Path) -> None:
+    record = json.loads((weights / "config.json").read_text())
+    assert record == trained.record
+    model = build.model(record["config"]["model"]).eval()
+    model.load_state_dict(load_file(weights / "model.safetensors"))
+    x = torch.rand(5, 1, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(model.q_z(x, None).stddev, trained.model.q_z(x, None).stddev)
+
+
+def test_load_reads_exported_weights(trained: TrainedVAE, weights: Path) -> None:
+    for path in (weights, weights / "model.safetensors"):
+        again = load(path)
+        assert again.record == trained.record
+        assert torch.equal(again.sample(3, seed=0), trained.sample(3, seed=0))
+
+
+@pytest.mark.parametrize("sigma", choices("model/likelihood/sigma"))
+def test_weights_hold_the_likelihoods_own(tmp_path: Path, sigma: str) -> None:
+    run = train(
+        [*QUICK, "model/likelihood=gaussian", f"model/likelihood/sigma={sigma}", "data.limit=64",
+         f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    export(run.load(), tmp_path / "out", ["safetensors"])
+    x = torch.rand(4, 1, 8, 8)
+    again, first = (
+        model.log_prob(x, k=3, seed=0) for model in (load(tmp_path / "out"), run.load())
+    )
+    assert torch.equal(again, first)
+
+
+def test_weights_that_are_not_ours_are_refused(weights: Path, tmp_path: Path) -> None:
+    whole, path = weights / "model.safetensors", tmp_path / "model.safetensors"
+    tensors, record = load_file(whole), json.loads((weights / "config.json").read_text())
+    for length in (0, 10, 1000, whole.stat().st_size - 100):
+        path.write_bytes(whole.read_bytes()[:length])
+        with pytest.raises(InputError, match="cut short"):
+            load(path)
+    for metadata in (None, {"vae_lab": "null"}, {"vae_lab": "[]"}):
+        save_file(tensors, path, metadata)
+        with pytest.raises(InputError, match="not made by vae-lab"):
+            load(path)
+    save_file(
+        {name: tensors[name] for name in list(tensors)[1:]}, path, {"vae_lab": json.dumps(record)}
+    )
+    with pytest.raises(InputError, match="another model"):
+        load(path)
+    record["config"]["model"]["encoder"]["_target_"] = "os.system"
+    save_file(tensors, path, {"vae_lab": json.dumps(record)})
+    with pytest.raises(InputError, match="_target_"):
+        load(path)
+
+
+# What does not agree is not written
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("off", [1e-3, float("nan")])
+def test_a_file_that_differs_is_not_written(
+    trained: TrainedVAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, off: float
+) -> None:
+    class Wrong(Decoder):
+        def forward(self, z: Tensor, y: Tensor | None = None) -> dict[str, Tensor]:
+            return {"x_mean": super().forward(z, y)["x_mean"] + off}
+
+    before = tmp_path / "decoder.onnx"
+    before.write_text("of an earlier export")
+    monkeypatch.setattr("vae_lab.programs.Decoder", Wrong)
+    with pytest.raises(InputError, match=f"lies {off:g} from the model in x_mean"):
+        export(trained, tmp_path, [name])
+    assert list(tmp_path.iterdir()) == [before]
+    assert before.read_text() == "of an earlier export"
+
+
+def test_a_mean_that_is_drawn_makes_no_program(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = property(lambda q: q.rsample((100,)).mean(0))
+    monkeypatch.setattr("vae_lab.families.normal.Normal.mean", drawn)
+    trained = load(digits_run)
+    for name in PROGRAMS:
+        with pytest.raises(InputError, match="the encoder draws random numbers"):
+            export(trained, tmp_path, [name])
+    export(trained, tmp_path, ["safetensors"])
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_a_model_that_cannot_be_traced_is_told_in_one_line(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def branch(q: Normal) -> Tensor:
+        return q.loc if q.loc.sum() > 0 else -q.loc
+
+    monkeypatch.setattr("vae_lab.families.normal.Normal.mean", property(branch))
+    with pytest.raises(InputError, match="cannot be written as onnx") as caught:
+        export(load(digits_run), tmp_path, ["onnx"])
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("formats", "said"),
+    [
+        ("[onx]", "unknown format 'onx'. Did you mean 'onnx'.* onnx, safetensors, torch"),
+        ("[safetensors,3]", "unknown format '3'"),
+        ("[]", "must be a list"),
+        ("onnx", "must be a list"),
+        ("null", "must be a list"),
+    ],
+)
+def test_bad_formats(digits_run: Path, tmp_path: Path, formats: str, said: str) -> None:
+    settings = [f"run={digits_run}", f"export.formats={formats}", f"export.out={tmp_path / 'out'}"]
+    with pytest.raises(InputError, match=said):
+        export_task(compose_config("export", settings))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [(name, package) for name in FORMATS for package in FORMATS[name].packages]
+)
+def test_a_missing_package_is_named(
+    trained: TrainedVAE, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    name: str, package: str,
+) -> None:  # fmt: skip
+    monkeypatch.setitem(sys.modules, package, None)
+    said = rf"needs {package}: pip install 'vae-lab\[export\]'"
+    with pytest.raises(InputError, match=said):
+        export(trained, tmp_path / "out", [name])
+    assert not (tmp_path / "out").exists()
+    if name == "safetensors":
+        with pytest.raises(InputError, match=said):
+            load(weights)
+
+
+def test_a_folder_that_cannot_be_written(trained: TrainedVAE, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(InputError, match="set export.out to another"):
+        export(trained, tmp_path / "file" / "out", ["safetensors"])
+
+
+def test_export_asks_for_a_run() -> None:
+    with pytest.raises(InputError, match="run=<run folder or checkpoint>"):
+        export_task(compose_config("export"))
+    with pytest.raises(InputError, match="no checkpoint at nowhere"):
+        export_task(compose_config("export", ["run=nowhere"]))
