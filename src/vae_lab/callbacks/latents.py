@@ -4,10 +4,12 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import whole
 from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
 from vae_lab.loggers import log_histograms
+from vae_lab.sharding import whole_weights
 from vae_lab.training import Training
 
 
@@ -36,8 +38,9 @@ class Latents(Callback):
             return
         shown = torch.arange(len(data.splits["train"]))[: self.num_images]
         pl_module.model.eval()
-        for batch in data.batches("train", data.batch_size, pl_module.device, shown):
-            pl_module.latents.update(pl_module.model(batch, pl_module.estimator.draw))
+        with averaged_weights(trainer, pl_module), whole_weights(trainer):
+            for batch in data.batches("train", data.batch_size, pl_module.device, shown):
+                pl_module.latents.update(pl_module.model(batch, pl_module.estimator.draw))
         pl_module.model.train()
         self._log(trainer, pl_module)
 
