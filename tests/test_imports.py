@@ -35,8 +35,7 @@ MAY_IMPORT = {
     | {"sharding"},
     "callbacks": {"training", "data", "evaluation", "loggers", "errors", "interruption", "trace"}
     | {"sharding"},
-    "loggers": {"artifacts", "errors"},
-    "artifacts": {"errors"},
+    "loggers": {"errors"},
     "dashboard": {"errors", "loggers"},
     "compiling": {"errors"},
     "sharding": set(),

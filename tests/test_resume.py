@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from killed import Watched
+from omegaconf import OmegaConf
 from test_loggers import wandb_runs
 
 
@@ -182,6 +183,7 @@ def test_the_same_wandb_run_goes_on(tmp_path: Path) -> None:
     run.kill_after(13 + 5)
     run.finish("resume=run")
     first, second = wandb_runs(run.folder)
-    assert first["run_id"] == second["run_id"]
+    stored = OmegaConf.load(run.folder / "config.yaml").run_id  # written before training began
+    assert first["run_id"] == second["run_id"] == stored
     assert second["exit_code"] == 0
     assert second["summary"]["epoch"] == 4

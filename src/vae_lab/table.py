@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from vae_lab.build import part
+from vae_lab.build import locate, part
 from vae_lab.errors import InputError
 from vae_lab.loggers import WandB, log_image
 from vae_lab.resume import result, run_folders, stored_config
@@ -179,7 +179,7 @@ def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
     """To W&B, as one more run of the sweep's group, where its jobs are logged there."""
     folders = run_folders(sweep)
     cfg = stored_config(folders[0]) if folders else None
-    if cfg is None or not cfg.logger or cfg.logger["_target_"] != "vae_lab.loggers.WandB":
+    if cfg is None or not cfg.logger or locate(cfg.logger["_target_"]) is not WandB:
         return
     name = f"{cfg.group}: table"
     settings = {"save_dir": str(sweep), "name": name, "id": None, "tags": ["table"]}

@@ -1,27 +1,21 @@
-"""Loggers: W&B as this project uses it, and how images and histograms reach any of them."""
+"""Weights & Biases, as this project uses it."""
 
-import csv
 import os
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import singledispatch
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
-import numpy as np
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from matplotlib.image import imread
+from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
-from torch import Tensor
 
-from vae_lab import artifacts
 from vae_lab.errors import InputError, one_line
+from vae_lab.loggers import artifacts
 
-_STEP = "trainer/global_step"  # Lightning's x-axis of every chart
+STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 
 
 class WandB(WandbLogger):
@@ -78,15 +72,15 @@ class WandB(WandbLogger):
         return super().experiment
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with self._going_on():
+        with self.going_on():
             super().log_metrics(metrics, step)
 
     def log_image(self, key: str, images: list[Any], step: int | None = None, **more: Any) -> None:
-        with self._going_on():
+        with self.going_on():
             super().log_image(key, images, step, **more)
 
     @contextmanager
-    def _going_on(self) -> Iterator[None]:
+    def going_on(self) -> Iterator[None]:
         """Whatever breaks within W&B costs its log from here on, and nothing else."""
         try:
             yield
@@ -100,8 +94,8 @@ class WandB(WandbLogger):
         run = self.experiment
         for split in ("train", "val"):
             for figure, best in (("elbo", "max"), ("bits_per_dim", "min"), ("objective", "max")):
-                run.define_metric(f"{split}/{figure}", summary=best, step_metric=_STEP)
-        run.define_metric(monitor, summary="max", step_metric=_STEP)
+                run.define_metric(f"{split}/{figure}", summary=best, step_metric=STEP)
+        run.define_metric(monitor, summary="max", step_metric=STEP)
 
     def how_to_view(self) -> str:
         """One line: where the run can be looked at."""
@@ -114,7 +108,7 @@ class WandB(WandbLogger):
         """Close the run, marked failed where it failed. Does nothing before it began."""
         if self._experiment is None or self._broken:
             return
-        with self._going_on():
+        with self.going_on():
             try:
                 if not failed and self.log_checkpoints:
                     artifacts.log_checkpoint(self.experiment, self._folder)
@@ -146,39 +140,6 @@ def _tell(line: str) -> None:
     Console(stderr=True).print(f"[bold yellow]warning:[/] {line}", soft_wrap=True, highlight=False)
 
 
-class CSV(CSVLogger):
-    """Lightning's CSVLogger, whose metrics.csv a resumed run goes on with."""
-
-    def __init__(self, save_dir: str) -> None:
-        super().__init__(save_dir, name="csv", version="")
-        self._before: list[dict[str, Any]] = []
-
-    @property
-    def experiment(self) -> Any:
-        if self._experiment is None:
-            path = Path(self.log_dir) / "metrics.csv"
-            if path.is_file():  # Lightning would delete it
-                with path.open(newline="") as file:
-                    self._before = [_numbers(row) for row in csv.DictReader(file)]
-                path.unlink()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*logs directory .* exists")
-                return super().experiment
-        return super().experiment
-
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        written = self.experiment.metrics
-        if self._before:  # what is logged again from the checkpoint on replaces what was
-            written[:0] = [row for row in self._before if step is None or row["step"] < step]
-            self._before = []
-        super().log_metrics(metrics, step)
-
-
-def _numbers(row: dict[str, str]) -> dict[str, Any]:
-    given = {name: float(value) for name, value in row.items() if value}
-    return given | {name: int(given[name]) for name in ("step", "epoch") if name in given}
-
-
 def has_wandb_key() -> bool:
     """Whether an API key is configured, in the environment or in a netrc file. No network."""
     if os.environ.get("WANDB_API_KEY"):
@@ -188,49 +149,3 @@ def has_wandb_key() -> bool:
         return netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, NetrcParseError):
         return False
-
-
-@singledispatch
-def log_image(logger: Logger, name: str, path: Path, step: int) -> None:
-    """Send the PNG at `path` to a logger; one that takes no images (csv) is passed over."""
-
-
-@log_image.register
-def _(logger: WandbLogger, name: str, path: Path, step: int) -> None:
-    logger.log_image(key=name, images=[str(path)], step=step)
-
-
-@log_image.register
-def _(logger: TensorBoardLogger, name: str, path: Path, step: int) -> None:
-    logger.experiment.add_image(name, imread(path), step, dataformats="HWC")
-
-
-@singledispatch
-def log_histograms(logger: Logger, values: Mapping[str, Tensor], step: int) -> None:
-    """Send what is finite of each tensor as a histogram; csv, which takes none, is passed over."""
-
-
-@log_histograms.register
-def _(logger: WandbLogger, values: Mapping[str, Tensor], step: int) -> None:
-    import wandb
-
-    counts = {name: np.histogram(kept, bins=64) for name, kept in _finite(values).items()}
-    histograms = {name: wandb.Histogram(np_histogram=count) for name, count in counts.items()}
-    logger.experiment.log({**histograms, _STEP: step})
-
-
-@log_histograms.register
-def _(logger: TensorBoardLogger, values: Mapping[str, Tensor], step: int) -> None:
-    for name, kept in _finite(values).items():
-        logger.experiment.add_histogram(name, kept, step)
-
-
-def takes_histograms(logger: Logger) -> bool:
-    """Whether `log_histograms` sends this logger anything."""
-    return log_histograms.dispatch(type(logger)) is not log_histograms.dispatch(Logger)
-
-
-def _finite(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    plain = {name: value.detach().float().cpu().numpy() for name, value in values.items()}
-    finite = {name: value[np.isfinite(value)] for name, value in plain.items()}
-    return {name: value for name, value in finite.items() if value.size}
