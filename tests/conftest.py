@@ -36,6 +36,7 @@ def _seeded() -> None:
 def _no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests never reach a W&B account, whatever the machine has configured."""
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, not of its children
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))  # where artifacts wait for their upload
 
 

@@ -182,8 +182,10 @@ def test_the_same_wandb_run_goes_on(tmp_path: Path) -> None:
     run = Watched(tmp_path, "logger=wandb")
     run.kill_after(13 + 5)
     run.finish("resume=run")
-    first, second = wandb_runs(run.folder)
     stored = OmegaConf.load(run.folder / "config.yaml").run_id  # written before training began
-    assert first["run_id"] == second["run_id"] == stored
+    names = [path.name for path in (run.folder / "wandb").glob("offline-run-*")]
+    assert [name.rpartition("-")[2] for name in names] == [stored, stored]
+    _, second = wandb_runs(run.folder)
+    assert second["run_id"] == stored
     assert second["exit_code"] == 0
     assert second["summary"]["epoch"] == 4

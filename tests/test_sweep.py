@@ -230,6 +230,16 @@ def test_a_nan_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     assert sorted(state for _, state in trials(tmp_path)) == ["COMPLETE", "COMPLETE", "FAIL"]
 
 
+def test_a_search_without_a_trial_that_succeeds_says_so(tmp_path: Path) -> None:
+    status, _, stderr = sweep(
+        tmp_path, "sweep=optuna", "hydra.sweeper.n_trials=1", "optimizer.lr=choice(1e30)",
+        "data.batch_size=16", "logger=none",
+    )  # fmt: skip
+    assert status == 1
+    assert "error: every job of the sweep has failed" in stderr
+    assert "Traceback" not in stderr
+
+
 @pytest.mark.parametrize(
     "choice",
     ["model/likelihood=choice(bernoulli,gaussian)", "model=choice(mlp_vae,cvae)",

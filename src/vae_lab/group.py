@@ -20,7 +20,10 @@ from lightning.pytorch.plugins.environments import (  # type: ignore[attr-define
 from vae_lab.errors import InputError
 from vae_lab.interruption import Interrupted, handed_on
 
-_OF_A_GROUP = ("RANK", "WORLD_SIZE", "MASTER_", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "PL_")
+_OF_A_GROUP = (
+    "RANK", "WORLD_SIZE", "MASTER_", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "PL_",
+    "WANDB_SERVICE",
+)  # fmt: skip
 """How the environment variables begin that one job must not leave to the next."""
 
 

@@ -44,20 +44,24 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
         line = Text.assemble((f"error{where}: ", "bold red"), _said(error))
         Console(stderr=True).print(line, soft_wrap=True)
 
+    succeeded: list[bool] = []
+
     @wraps(task)
     def job(cfg: DictConfig) -> object:
         hydra_job = HydraConfig.get()
         several = hydra_job.mode is RunMode.MULTIRUN
         try:
             with _explained(config_name, hydra_job.overrides.task):
-                return task(cfg)
+                returned = task(cfg)
+            succeeded.append(True)
+            return returned
         except Exception as error:
             if not several and not isinstance(error, InputError):
                 raise
             tell(error, f" in job {hydra_job.job.num}" if several else "")
             if not several:
                 sys.exit(1)
-            # the other jobs go on, and the table tells
+            succeeded.append(False)  # the other jobs go on, and the table tells
             folder = Path(hydra_job.runtime.output_dir)
             note_failure(folder, _as_dict(hydra_job.overrides.task), _said(error))
             return None
@@ -69,6 +73,11 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     except InputError as error:
         tell(error, "")
         sys.exit(1)
+    except ValueError as error:  # of Optuna, which looks for a best trial where there is none
+        if not succeeded or any(succeeded):
+            raise
+        tell(InputError("every job of the sweep has failed: see the reasons above."), "")
+        raise SystemExit(1) from error
 
 
 def _said(error: Exception) -> str:
