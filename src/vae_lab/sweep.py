@@ -17,7 +17,6 @@ from vae_lab import group
 from vae_lab.build import locate
 from vae_lab.errors import InputError
 from vae_lab.storage import whole_file
-from vae_lab.table import write_table
 
 _INDIFFERENT = ("batch_size", "num_workers", "resident_gib")
 """Settings of the data that change no figure's meaning."""
@@ -36,6 +35,8 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes the table over all jobs; status 1 where some have failed."""
+        from vae_lab.table import write_table  # not before: it is a command of its own
+
         if write_table(Path(config.hydra.sweep.dir).resolve(), Console()):
             raise SystemExit(1)
 
