@@ -28,6 +28,12 @@ def last(watched: Watched) -> dict:
     return torch.load(watched.folder / "checkpoints" / "last.ckpt", weights_only=True)
 
 
+def saved_steps(watched: Watched) -> int:
+    """How many steps its newest checkpoint is behind; none before the first."""
+    saved = (watched.folder / "checkpoints" / "last.ckpt").is_file()
+    return last(watched)["global_step"] if saved else 0
+
+
 def assert_same_run(resumed: Watched, whole: Watched) -> None:
     """The same losses at every step, weights, figures and logged curve."""
     assert resumed.curve() == whole.curve()
@@ -58,7 +64,9 @@ def test_a_killed_run_goes_on_bit_by_bit(moment: int, tmp_path: Path, whole: Wat
     chance = random.Random(moment)
     run = Watched(tmp_path)
     run.kill_after(chance.randrange(1, whole.steps()), pause=chance.uniform(0, 0.03))
+    made, saved = run.steps(), saved_steps(run)
     run.finish("resume=run")
+    assert run.steps() == made + whole.steps() - saved  # no more is made twice than was not saved
     assert_same_run(run, whole)
 
 
@@ -121,7 +129,9 @@ def test_two_processes_killed_within_an_epoch_go_on_bit_by_bit(
     before = run.steps()
     time.sleep(1)
     assert run.steps() <= before + 2  # no rank trains on without its parent
+    made, saved = run.steps(), saved_steps(run)
     run.finish("resume=run")
+    assert run.steps() == made + whole_of_two.steps() - 2 * saved
     assert_same_run(run, whole_of_two)
 
 
