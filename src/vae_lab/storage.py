@@ -53,7 +53,7 @@ class WholeCheckpoints(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         with whole_file(path) as part:
-            part.write_bytes(content.getbuffer())
+            part.write_bytes(content.getvalue())  # a getbuffer() in a traceback crashes 3.12.1
             if path.name == "last.ckpt" and path.exists():
                 with whole_file(path.with_name("previous.ckpt")) as linked:
                     os.link(path, linked)
