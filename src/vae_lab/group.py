@@ -16,6 +16,7 @@ from lightning.pytorch.plugins.environments import (  # type: ignore[attr-define
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from torch import distributed
 
 from vae_lab.errors import InputError
 from vae_lab.interruption import Interrupted, handed_on
@@ -70,6 +71,13 @@ def launch(folder: Path, num_processes: int) -> None:
         raise Interrupted(noted.number)
     reason = told.read_text().strip() if told.is_file() else "a process of the group died"
     raise InputError(f"{reason} (the whole story: {log})")
+
+
+def leave() -> None:
+    """End the group where all have come to the end; a rank that just exits may abort the job."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 def die_with_parent() -> None:

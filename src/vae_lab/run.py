@@ -113,6 +113,7 @@ def train(job: Job, console: Console) -> Run:
         trained = _kept(Run(folder, metrics, best), job)
         if group.rank() == 0:
             report(console, module, folder, best, metrics)
+    group.leave()
     return trained
 
 
