@@ -148,6 +148,17 @@ def test_out_of_memory_names_what_to_lower(
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
 
 
+def test_another_fault_of_memory_is_not_called_out_of_memory(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(self: Training, batch: object, batch_idx: int) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Training, "training_step", step)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        go_on(run)
+
+
 def test_a_last_checkpoint_cut_short_falls_back_and_says_so(
     run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

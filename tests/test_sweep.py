@@ -253,6 +253,13 @@ def test_a_search_refuses_to_rank_what_cannot_be_compared(choice: str, tmp_path:
     assert not (tmp_path / "sweep").exists()
 
 
+def test_a_search_needs_validation_data(tmp_path: Path) -> None:
+    status, _, stderr = sweep(tmp_path, "sweep=optuna", "data.batch_size=16", "data.val_size=0")
+    assert status == 1
+    assert "error: a search needs validation data" in stderr
+    assert not (tmp_path / "sweep").exists()
+
+
 # W&B's sweep
 
 

@@ -69,8 +69,7 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
             if job.processes == 1 or group.is_member():
                 return train(job, console)
             group.launch(folder, job.trainer.num_devices)
-            found = json.loads((folder / "result.json").read_text())
-            return Run(folder, found["metrics"], found["best"])
+            return _run_in(folder)
         except Interrupted as interrupted:
             how = f"python train.py resume={folder}"
             if interrupted.number == signal.SIGUSR1 and requeue():
@@ -81,48 +80,62 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
 
 def ended(cfg: DictConfig, folder: Path) -> Run | None:
     """The finished run in `folder`, if it is of this very job, not yet filled in."""
-    stored, found = stored_config(folder), result(folder)
-    if stored is None or found is None or stored.asked != asked(cfg):
+    stored = stored_config(folder)
+    if stored is None or result(folder) is None or stored.asked != asked(cfg):
         return None
+    return _run_in(folder)
+
+
+def _run_in(folder: Path) -> Run:
+    found = result(folder)
+    assert found is not None
     return Run(folder, found["metrics"], found["best"])
 
 
 def train(job: Job, console: Console) -> Run:
-    """Train in this process, alone or as a member of a group; then test, once."""
-    folder, trainer, module, datamodule = job.folder, job.trainer, job.module, job.datamodule
+    """Train in this process, alone or as a member of a group; then test, once.
+
+    Where only a learning rate is looked for, nothing is trained.
+    """
     with _finished(job.loggers), _told(job), without_noise():
         announce(console, job)
         if job.cfg.lr_find:
-            metrics = suggest_lr(trainer, module, datamodule, folder, console)
-            return _kept(Run(folder, metrics, None), job)
-        start, metrics = None, {}
-        if job.start is not None:
-            start, content = job.start
-            metrics = content["vae_lab"]["metrics"]
-        trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
-        metrics |= floats(trainer.logged_metrics)
-        best = _best(trainer)
-        trainer.strategy.barrier("checkpoints are written")
-        if job.cfg.test and len(datamodule.splits["test"]):
-            if isinstance(trainer.strategy, FSDPStrategy):
-                module = job.another_module()  # this one's weights lie in shares
-            kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
-            module.load_state_dict(kept["state_dict"])
-            trainer.test(module, datamodule=datamodule, verbose=False)
-            metrics |= floats(trainer.logged_metrics)
-        trained = _kept(Run(folder, metrics, best), job)
+            found = suggest_lr(job.trainer, job.module, job.datamodule, job.folder, console)
+            trained = Run(job.folder, found, None)
+        else:
+            trained = _fit_and_test(job)
         if group.rank() == 0:
-            report(console, module, folder, best, metrics)
+            _keep(trained, job)
+            if not job.cfg.lr_find:
+                report(console, job.module, job.folder, trained.best, trained.metrics)
     group.leave()
     return trained
 
 
-def _kept(run: Run, job: Job) -> Run:
-    if group.rank() == 0:
-        found = {"metrics": run.metrics, "best": run.best, "measure": _measure(job)}
-        with whole_file(run.folder / "result.json") as part:
-            part.write_text(json.dumps(found) + "\n")
-    return run
+def _fit_and_test(job: Job) -> Run:
+    folder, trainer, module, datamodule = job.folder, job.trainer, job.module, job.datamodule
+    start, metrics = None, {}
+    if job.start is not None:
+        start, content = job.start
+        metrics = content["vae_lab"]["metrics"]
+    trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
+    metrics |= floats(trainer.logged_metrics)
+    best = _best(trainer)
+    trainer.strategy.barrier("checkpoints are written")
+    if job.cfg.test and len(datamodule.splits["test"]):
+        if isinstance(trainer.strategy, FSDPStrategy):
+            module = job.another_module()  # this one's weights lie in shares
+        kept = checkpoint.read_checkpoint(checkpoint.checkpoint_path(folder))
+        module.load_state_dict(kept["state_dict"])
+        trainer.test(module, datamodule=datamodule, verbose=False)
+        metrics |= floats(trainer.logged_metrics)
+    return Run(folder, metrics, best)
+
+
+def _keep(run: Run, job: Job) -> None:
+    found = {"metrics": run.metrics, "best": run.best, "measure": _measure(job)}
+    with whole_file(run.folder / "result.json") as part:
+        part.write_text(json.dumps(found) + "\n")
 
 
 def _check_folder(cfg: DictConfig, folder: Path) -> None:
@@ -187,12 +200,19 @@ def _told(job: Job) -> Iterator[None]:
         where = f" {error.filename}" if error.filename else ""
         raise InputError(f"cannot write{where} ({error.strerror}): mend that. {last}") from error
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
+        if not _is_out_of_memory(error):
             raise
         raise InputError(
             f"out of memory: lower data.batch_size ({job.cfg.data.batch_size}), "
             f"estimator.num_draws or the model's sizes ({one_line(error)[:120]})."
         ) from error
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    said = ("out of memory", "can't allocate memory", "not enough memory")
+    return any(words in str(error) for words in said)
 
 
 def _measure(job: Job) -> dict[str, str]:

@@ -72,13 +72,14 @@ def _is_search(config: DictConfig) -> bool:
 
 def _check_search(config: DictConfig, asked: Sequence[Override]) -> None:
     """Refuses to rank what cannot be compared, by trying every choice that is listed."""
+    usual = [o.input_line or "" for o in asked if not _is_open(o)]
+    if not compose("train", list(map(_first, usual))).data.val_size:
+        raise InputError("a search needs validation data: set data.val_size above 0.")
     measures: dict[str, str] = {}
     for override, value in _listed(asked):
         others = [o.input_line or "" for o in asked if o is not override and not _is_open(o)]
         cfg = compose("train", [*map(_first, others), f"{override.get_key_element()}={value}"])
         measures.setdefault(_measure(cfg), f"{override.get_key_element()}={value}")
-        if not cfg.data.val_size:
-            raise InputError("a search needs validation data: set data.val_size above 0.")
     if len(measures) > 1:
         a, b = list(measures.values())[:2]
         raise InputError(
