@@ -6,8 +6,8 @@ import os
 # busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported
 
-from vae_lab.export import export_task
-from vae_lab.launch import main
+from vae_lab.commands.cli import main
+from vae_lab.commands.export import export_task
 
 if __name__ == "__main__":
     main(export_task, "export")

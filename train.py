@@ -6,7 +6,8 @@ import os
 # busy machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is imported
 
-from vae_lab.launch import main, train_task
+from vae_lab.commands.cli import main
+from vae_lab.commands.train import train_task
 
 if __name__ == "__main__":
     main(train_task, "train")

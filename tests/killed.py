@@ -13,15 +13,15 @@ from conftest import ROOT
 WATCH = """
 import os
 if "VAE_LAB_LOSSES" in os.environ:
-    import vae_lab.training as training
-    whole = training.Training.training_step
+    import vae_lab.training.module as training
+    whole = training.VAEModule.training_step
     def step(self, batch, batch_idx):
         loss = whole(self, batch, batch_idx)
         with open(os.environ["VAE_LAB_LOSSES"], "a") as file:
             place = f"{self.global_rank} {self.current_epoch} {batch_idx}"
             file.write(f"{place} {float(loss.detach()).hex()}\\n")
         return loss
-    training.Training.training_step = step
+    training.VAEModule.training_step = step
 """
 """Put into every process of a run: writes down each loss, bit by bit."""
 

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
-from vae_lab.families import Likelihood, Support
-from vae_lab.families.normal import diagonal_normal
+from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.likelihoods import Likelihood
+from vae_lab.support import Support
 
 
 class LinearGaussian:

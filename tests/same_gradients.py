@@ -18,11 +18,12 @@ from torch.distributions import Distribution
 
 from vae_lab.data import Digits
 from vae_lab.estimators import Pathwise
-from vae_lab.families import BernoulliGrey, Support
-from vae_lab.models import LatentVariableModel
+from vae_lab.model import LatentVariableModel
+from vae_lab.model.likelihoods import BernoulliGrey
 from vae_lab.objectives import ELBO, IWAE, Constant
+from vae_lab.support import Support
 from vae_lab.trace import Batch, Latent
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 OBJECTIVES = {"elbo": lambda: ELBO(Constant(0.5)), "iwae": IWAE}
 WHOLE = 32  # items of one step, over all processes
@@ -41,7 +42,7 @@ class FixedDraw(Pathwise):
         return Latent(q.mean + q.stddev * noise[self.index].transpose(0, 1), q, p)
 
 
-class Watched(Training):
+class Watched(VAEModule):
     """Keeps the gradient of its one step, as the optimiser meets it."""
 
     gradients: dict[str, torch.Tensor]

@@ -16,11 +16,12 @@ from torch import Tensor
 from vae_lab import InputError, load
 from vae_lab.callbacks import BestCheckpoint, LastCheckpoint, WeightAverage
 from vae_lab.callbacks.averaging import averaged_weights
+from vae_lab.commands.evaluate import evaluate_task
+from vae_lab.config.compose import compose_config
 from vae_lab.data import Digits
-from vae_lab.families import Gaussian, OptimalSigma, Support
-from vae_lab.launch import compose_config
-from vae_lab.score import evaluate_task
-from vae_lab.training import Training
+from vae_lab.model.likelihoods import Gaussian, OptimalSigma
+from vae_lab.support import Support
+from vae_lab.training.module import VAEModule
 
 Weights = dict[str, Tensor]
 
@@ -61,7 +62,7 @@ class Saved(Checkpoint):
             trainer.save_checkpoint(self.path)
 
 
-def weights(module: Training) -> Weights:
+def weights(module: VAEModule) -> Weights:
     return {name: value.detach().clone() for name, value in module.model.state_dict().items()}
 
 
@@ -76,7 +77,7 @@ def of(checkpoint: dict[str, Any], key: str) -> Weights:
 
 def fit(
     *callbacks: L.Callback, epochs: int = 2, resume: Path | None = None, val: int = 1, **parts: Any
-) -> tuple[Training, Weighed]:
+) -> tuple[VAEModule, Weighed]:
     """Two steps an epoch."""
     seen, module = Weighed(), training(**parts)
     support = Support.CONTINUOUS if parts else Support.BINARY

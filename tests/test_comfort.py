@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab import InputError, train
-from vae_lab.compiling import compile_pass
 from vae_lab.data import Digits
 from vae_lab.estimators import Pathwise
-from vae_lab.families import BernoulliGrey, DiscretizedLogistic, Gaussian, LearnedSigma, Support
-from vae_lab.lr_find import steepest, suggest_lr
+from vae_lab.model.likelihoods import BernoulliGrey, DiscretizedLogistic, Gaussian, LearnedSigma
 from vae_lab.objectives import ELBO, Constant
+from vae_lab.support import Support
 from vae_lab.trace import Latent, Trace
+from vae_lab.training.compiling import compile_pass
+from vae_lab.training.lr_find import steepest, suggest_lr
 
 # Accumulation
 

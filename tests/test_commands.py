@@ -48,7 +48,7 @@ BAD = [
     (
         [
             "model/likelihood=gaussian",
-            "model.likelihood._target_=vae_lab.models.VAE",
+            "model.likelihood._target_=vae_lab.model.VAE",
             "~model.likelihood.sigma",
         ],
         "is not a likelihood",
@@ -238,7 +238,7 @@ def test_a_checkpoint_that_lacks_a_part_of_its_record(
         load(edited(digits_run, tmp_path, remove))
 
 
-@pytest.mark.parametrize("model", [None, {"_target_": "vae_lab.networks.MLP", "widths": [2]}])
+@pytest.mark.parametrize("model", [None, {"_target_": "vae_lab.model.networks.MLP", "widths": [2]}])
 def test_a_checkpoint_without_a_model(digits_run: Path, tmp_path: Path, model: object) -> None:
     def replace(content: dict) -> None:
         content["vae_lab"]["config"]["model"] = model

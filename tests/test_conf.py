@@ -8,8 +8,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab import InputError, train
-from vae_lab.build import check_parts, locate, trainer
-from vae_lab.launch import compose_config, conf_dir
+from vae_lab.config.allowed import check_parts, locate
+from vae_lab.config.build import trainer
+from vae_lab.config.compose import compose_config, conf_dir
 
 CONF = conf_dir()
 PRESETS = ("model", "data", "experiment")
@@ -140,7 +141,7 @@ def test_the_command_line_beats_all() -> None:
 
 def test_a_preset_keeps_what_nothing_overrides() -> None:
     cfg = compose("model=cvae", "data=mnist", "model/encoder=conv")
-    assert cfg.model.encoder_label["_target_"].endswith("Concat")
+    assert cfg.model.encoder_conditioning["_target_"].endswith("Concat")
     assert cfg.model.encoder["_target_"].endswith("ConvEncoder")
     assert cfg.model.decoder["_target_"].endswith("MLP")
 
@@ -174,7 +175,7 @@ def test_other_code_may_not_be_built(target: str) -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "vae_lab.models.VAE",
+        "vae_lab.model.VAE",
         "torch.optim.Adam",
         "torch.optim.lr_scheduler.StepLR",
         "lightning.pytorch.Trainer",

@@ -10,7 +10,7 @@ from conftest import QUICK
 from test_loggers import inspected
 
 from vae_lab import InputError, Run, train
-from vae_lab.dashboard import create, main, specification
+from vae_lab.loggers.dashboard import create, main, specification
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 SECTIONS = {"train", "val", "test", "latent", "media", "system"}
@@ -154,7 +154,7 @@ def test_what_is_missing_is_one_line_that_names_the_fix(
         main(["team/project"])
     with pytest.raises(SystemExit, match="^error: say entity/project"):
         main(["project"])
-    monkeypatch.setattr("vae_lab.dashboard.find_spec", lambda name: None)
+    monkeypatch.setattr("vae_lab.loggers.dashboard.find_spec", lambda name: None)
     for needs in (create, specification):
         with pytest.raises(InputError, match=r"pip install 'vae-lab\[dashboard\]'"):
             needs("team", "project")

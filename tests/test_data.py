@@ -22,7 +22,7 @@ from vae_lab.data import (
 )
 from vae_lab.data.preparation import preparation_for
 from vae_lab.errors import InputError
-from vae_lab.families import Support
+from vae_lab.support import Support
 from vae_lab.trace import Batch
 
 CPU = torch.device("cpu")

@@ -6,7 +6,7 @@ from torch.distributions import Independent
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise, sampled
-from vae_lab.families.normal import Normal, diagonal_normal
+from vae_lab.model.distributions.normal import Normal, diagonal_normal
 
 
 def normal(*batch: int) -> Independent:

@@ -11,19 +11,19 @@ from test_models import batch, vae
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lab.callbacks.figures import save_figures
 from vae_lab.callbacks.latents import summary
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.evidence import activation_bytes, evidence
 from vae_lab.evaluation.figures import classes, draw_all, image_grid
+from vae_lab.evaluation.figures_save import save_figures
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, bits_per_dim
-from vae_lab.families import Support
-from vae_lab.families.normal import diagonal_normal
-from vae_lab.models import LatentVariableModel
-from vae_lab.networks import Concat
+from vae_lab.model import LatentVariableModel
+from vae_lab.model.conditioning import Concat
+from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.priors import ClassMeans
 from vae_lab.objectives import elbo
-from vae_lab.priors import ClassMeans
+from vae_lab.support import Support
 from vae_lab.trace import Batch, Draw, Latent, Trace
 
 
@@ -220,7 +220,7 @@ def test_bits_per_dim() -> None:
 
 
 def test_a_uniform_density_of_dequantised_data_costs_eight_bits() -> None:
-    from vae_lab.families import ContinuousBernoulli
+    from vae_lab.model.likelihoods import ContinuousBernoulli
 
     d = ContinuousBernoulli((1, 4, 4))(torch.zeros(1, 1, 4, 4))
     nats = -float(d.log_prob(torch.rand(1, 1, 4, 4)))
@@ -253,7 +253,7 @@ def test_shuffling_keeps_images_and_permutes_labels() -> None:
     [
         ({}, {"reconstructions", "samples", "interpolation"}),
         ({"z_shape": (2,)}, {"latent_means", "manifold"}),
-        ({"encoder_label": Concat, "decoder_label": Concat}, {"classes"}),
+        ({"encoder_conditioning": Concat, "decoder_conditioning": Concat}, {"classes"}),
         ({"prior": ClassMeans}, {"classes", "class_path"}),
         ({"x_shape": (3, 32, 32)}, {"reconstructions"}),
         ({"x_shape": (2, 8, 8)}, {"samples"}),
@@ -278,7 +278,7 @@ def test_vectors_have_no_pictures() -> None:
 
 def test_a_column_of_the_class_grid_shares_its_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    model = vae(encoder_label=Concat, decoder_label=Concat)
+    model = vae(encoder_conditioning=Concat, decoder_conditioning=Concat)
     whole = model.p_x
     monkeypatch.setattr(model, "p_x", lambda z, y: (seen.append(z), whole(z, y))[1])
     with torch.no_grad():

@@ -15,12 +15,14 @@ from safetensors.torch import load_file, save_file
 from test_conf import choices
 from torch import Tensor
 
-from vae_lab import InputError, build, load, train
-from vae_lab.export import FORMATS, export, export_task
-from vae_lab.families.normal import Normal
-from vae_lab.launch import compose_config
-from vae_lab.models import VAE
-from vae_lab.programs import Decoder
+from vae_lab import InputError, load, train
+from vae_lab.commands.export import export_task
+from vae_lab.config import build
+from vae_lab.config.compose import compose_config
+from vae_lab.export.formats import FORMATS, export
+from vae_lab.export.programs import Decoder
+from vae_lab.model import VAE
+from vae_lab.model.distributions.normal import Normal
 from vae_lab.trained import TrainedVAE
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -202,7 +204,7 @@ def test_a_mean_that_is_drawn_makes_no_program(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = property(lambda q: q.rsample((100,)).mean(0))
-    monkeypatch.setattr("vae_lab.families.normal.Normal.mean", drawn)
+    monkeypatch.setattr("vae_lab.model.distributions.normal.Normal.mean", drawn)
     trained = load(digits_run)
     for name in PROGRAMS:
         with pytest.raises(InputError, match="the encoder draws random numbers"):
@@ -217,7 +219,7 @@ def test_a_model_that_cannot_be_traced_is_told_in_one_line(
     def branch(q: Normal) -> Tensor:
         return q.loc if q.loc.sum() > 0 else -q.loc
 
-    monkeypatch.setattr("vae_lab.families.normal.Normal.mean", property(branch))
+    monkeypatch.setattr("vae_lab.model.distributions.normal.Normal.mean", property(branch))
     with pytest.raises(InputError, match="cannot be written as onnx") as caught:
         export(load(digits_run), tmp_path, ["onnx"])
     assert "\n" not in str(caught.value)

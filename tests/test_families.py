@@ -9,21 +9,20 @@ from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
-from vae_lab.families import (
+from vae_lab.model.family import Family, soft_bound
+from vae_lab.model.likelihoods import (
     Bernoulli,
     BernoulliGrey,
     ContinuousBernoulli,
-    DiagonalGaussian,
     DiscretizedLogistic,
-    Family,
     FixedSigma,
     Gaussian,
     LearnedSigma,
     Likelihood,
     OptimalSigma,
-    Support,
 )
-from vae_lab.families.base import soft_bound
+from vae_lab.model.posteriors import DiagonalGaussian
+from vae_lab.support import Support
 
 SHAPES = [(1, 2, 3), (3, 4, 4), (5,)]
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from vae_lab import InputError
 from vae_lab.callbacks import GradientSkip
 from vae_lab.data import Digits
-from vae_lab.families import Support
 from vae_lab.objectives import ELBO, Constant
+from vae_lab.support import Support
 from vae_lab.trace import Trace
 
 

@@ -22,13 +22,13 @@ SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
 FAULT = """
 import os, sys
 if os.environ.get("RANK") == "1":
-    import vae_lab.training as training
-    whole = training.Training.training_step
+    import vae_lab.training.module as training
+    whole = training.VAEModule.training_step
     def step(self, batch, batch_idx):
         if self.seed == 1:
             raise RuntimeError("rank 1 of the job with seed 1 is struck")
         return whole(self, batch, batch_idx)
-    training.Training.training_step = step
+    training.VAEModule.training_step = step
 """
 
 

@@ -104,7 +104,7 @@ def test_checkpoint_and_figures_become_artifacts_that_say_where_they_came_from(
         origin = json.loads(artifact["metadata"])
         assert origin["data"] == record["data"]
         assert origin["commit"] == record["commit"]
-        assert origin["likelihood"] == "vae_lab.families.Bernoulli"
+        assert origin["likelihood"] == "vae_lab.model.likelihoods.Bernoulli"
     assert json.loads(found["model"]["metadata"])["epochs"] == record["epoch"] + 1
     assert json.loads(found["figures"]["metadata"])["checkpoint"] == "best"
 
@@ -192,8 +192,8 @@ def test_a_key_is_found_without_a_network(tmp_path: Path, monkeypatch: pytest.Mo
 
 BREAK = """
 import os, signal
-import vae_lab.training as training
-whole = training.Training.on_train_epoch_end
+import vae_lab.training.module as training
+whole = training.VAEModule.on_train_epoch_end
 def end(self):
     whole(self)
     if self.current_epoch == 0:
@@ -201,7 +201,7 @@ def end(self):
             if b"wandb-core" in open(f"/proc/{child}/cmdline", "rb").read():
                 os.kill(int(child), signal.SIGKILL)
                 open("broken", "w").close()
-training.Training.on_train_epoch_end = end
+training.VAEModule.on_train_epoch_end = end
 """
 
 

@@ -8,18 +8,19 @@ import torch
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise
-from vae_lab.families import (
+from vae_lab.model import VAE
+from vae_lab.model.conditioning import Concat, NoConditioning
+from vae_lab.model.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
-    DiagonalGaussian,
     DiscretizedLogistic,
     Gaussian,
     LearnedSigma,
 )
-from vae_lab.models import VAE
-from vae_lab.networks import MLP, Concat, ConvDecoder, ConvEncoder, NoLabel
+from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
+from vae_lab.model.posteriors import DiagonalGaussian
+from vae_lab.model.priors import ClassMeans, StandardNormal
 from vae_lab.objectives import elbo
-from vae_lab.priors import ClassMeans, StandardNormal
 from vae_lab.trace import Batch
 
 ENCODERS = [partial(MLP, widths=[16]), partial(ConvEncoder, channels=[4, 8], widths=[16])]
@@ -41,8 +42,8 @@ def vae(**parts: object) -> VAE:
         "num_classes": 10,
         "encoder": ENCODERS[0],
         "decoder": DECODERS[0],
-        "encoder_label": NoLabel,
-        "decoder_label": NoLabel,
+        "encoder_conditioning": NoConditioning,
+        "decoder_conditioning": NoConditioning,
         "posterior": DiagonalGaussian,
         "likelihood": Bernoulli,
         "prior": StandardNormal,
@@ -54,7 +55,7 @@ def batch(shape: tuple[int, ...], n: int = 5) -> Batch:
     return Batch(torch.rand(n, *shape).round(), torch.arange(n), torch.arange(n))
 
 
-@pytest.mark.parametrize("entry", [NoLabel, Concat])
+@pytest.mark.parametrize("entry", [NoConditioning, Concat])
 @pytest.mark.parametrize("prior", [StandardNormal, ClassMeans])
 @pytest.mark.parametrize("shape", IMAGES)
 def test_every_part_serves_every_other(
@@ -63,7 +64,7 @@ def test_every_part_serves_every_other(
     for encoder, decoder, likelihood in product(ENCODERS, DECODERS, LIKELIHOODS):
         model = vae(
             x_shape=shape, encoder=encoder, decoder=decoder, likelihood=likelihood, prior=prior,
-            encoder_label=entry, decoder_label=entry,
+            encoder_conditioning=entry, decoder_conditioning=entry,
         )  # fmt: skip
         data = batch(shape)
         trace = model(data, Pathwise(3).draw)
@@ -77,8 +78,8 @@ def test_every_part_serves_every_other(
 
 def test_whether_labels_are_read() -> None:
     assert not vae().reads_labels
-    assert vae(encoder_label=Concat).reads_labels
-    assert vae(decoder_label=Concat).reads_labels
+    assert vae(encoder_conditioning=Concat).reads_labels
+    assert vae(decoder_conditioning=Concat).reads_labels
     assert vae(prior=ClassMeans).reads_labels
 
 
@@ -111,7 +112,11 @@ def test_latent_sizes_below_one_are_refused(z_shape: tuple[int, ...]) -> None:
 
 
 def test_conditional_parts_refuse_data_without_classes() -> None:
-    for part in ({"prior": ClassMeans}, {"encoder_label": Concat}, {"decoder_label": Concat}):
+    for part in (
+        {"prior": ClassMeans},
+        {"encoder_conditioning": Concat},
+        {"decoder_conditioning": Concat},
+    ):
         with pytest.raises(InputError, match="labels"):
             vae(num_classes=None, **part)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from vae_lab.errors import InputError
-from vae_lab.networks import MLP, Concat, ConvDecoder, ConvEncoder, NoLabel
+from vae_lab.model.conditioning import Concat, NoConditioning
+from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 13, 21)]
 DOWN = [partial(MLP, widths=[16]), partial(ConvEncoder, channels=[4, 8], widths=[16])]
@@ -69,7 +70,7 @@ def test_planes_for_images_features_for_vectors() -> None:
 
 
 def test_no_label_ignores_the_label() -> None:
-    entry = NoLabel(DOWN[0], (1, 8, 8), (6,), None)
+    entry = NoConditioning(DOWN[0], (1, 8, 8), (6,), None)
     x = torch.rand(4, 1, 8, 8)
     assert torch.equal(entry(x, None), entry(x, torch.arange(4)))
 

@@ -9,8 +9,8 @@ from conftest import QUICK, ROOT
 from test_conf import GROUPS, choices
 
 import vae_lab
-from vae_lab import priors
-from vae_lab.launch import compose_config
+from vae_lab.config.compose import compose_config
+from vae_lab.model import priors
 
 README = (ROOT / "README.md").read_text()
 SHORT = ["trainer.max_epochs=1", "data.limit=32", *QUICK[3:]]
@@ -94,7 +94,7 @@ def test_its_commands_that_go_on_run(
 
 
 def test_its_evaluation_runs(digits_run: Path) -> None:
-    from vae_lab.score import evaluate_task
+    from vae_lab.commands.evaluate import evaluate_task
 
     (words,) = commands("evaluate.py")
     words = [w.replace("RUN", str(digits_run)).replace("1000", "5") for w in words]
@@ -103,7 +103,7 @@ def test_its_evaluation_runs(digits_run: Path) -> None:
 
 
 def test_its_export_runs(digits_run: Path) -> None:
-    from vae_lab.export import export_task
+    from vae_lab.commands.export import export_task
 
     (words,) = commands("export.py")
     export_task(compose_config("export", [w.replace("RUN", str(digits_run)) for w in words]))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import vae_lab
-from vae_lab.launch import compose_config
-from vae_lab.score import evaluate_task
+from vae_lab.commands.evaluate import evaluate_task
+from vae_lab.config.compose import compose_config
 
 pytestmark = pytest.mark.slow
 PLAIN = ["logger=none", "callbacks.progress=null", "callbacks.figures=null"]

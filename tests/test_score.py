@@ -12,9 +12,9 @@ import torch
 from conftest import QUICK
 
 from vae_lab import InputError, train
+from vae_lab.commands.evaluate import evaluate_task
+from vae_lab.config.compose import compose_config
 from vae_lab.evaluation.statistics import active_units
-from vae_lab.launch import compose_config
-from vae_lab.score import evaluate_task
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 

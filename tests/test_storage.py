@@ -10,9 +10,10 @@ import torch
 from conftest import QUICK
 
 from vae_lab import InputError, load, train
-from vae_lab.resume import newest_checkpoint
-from vae_lab.storage import LOCK, WholeCheckpoints, held, is_held, whole_file
-from vae_lab.training import Training
+from vae_lab.storage.files import whole_file
+from vae_lab.storage.run_folder import LOCK, held, is_held, newest_checkpoint
+from vae_lab.training.checkpoint_io import WholeCheckpoints
+from vae_lab.training.module import VAEModule
 
 
 def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -138,11 +139,11 @@ def test_a_folder_that_cannot_be_written_any_more(run: Path) -> None:
 def test_out_of_memory_names_what_to_lower(
     run: Path, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def step(self: Training, batch: object, batch_idx: int) -> None:
+    def step(self: VAEModule, batch: object, batch_idx: int) -> None:
         raise error
 
     before = (run / "checkpoints" / "last.ckpt").read_bytes()
-    monkeypatch.setattr(Training, "training_step", step)
+    monkeypatch.setattr(VAEModule, "training_step", step)
     with pytest.raises(InputError, match=r"out of memory: lower data.batch_size \(32\)"):
         go_on(run)
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
@@ -151,10 +152,10 @@ def test_out_of_memory_names_what_to_lower(
 def test_another_fault_of_memory_is_not_called_out_of_memory(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def step(self: Training, batch: object, batch_idx: int) -> None:
+    def step(self: VAEModule, batch: object, batch_idx: int) -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    monkeypatch.setattr(Training, "training_step", step)
+    monkeypatch.setattr(VAEModule, "training_step", step)
     with pytest.raises(RuntimeError, match="illegal memory access"):
         go_on(run)
 
@@ -203,7 +204,7 @@ def test_latest_is_the_unfinished_run_begun_last_that_nobody_trains(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    from vae_lab.resume import resumed
+    from vae_lab.experiment.resume import resumed
 
     for age, name in enumerate(("finished", "busy", "wanted", "older")):
         folder = tmp_path / "runs" / name

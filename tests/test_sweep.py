@@ -17,9 +17,9 @@ from conftest import ROOT
 from omegaconf import OmegaConf
 from test_loggers import inspected
 
-from vae_lab.launch import compose_config
-from vae_lab.storage import LOCK
-from vae_lab.table import rows, write_table
+from vae_lab.config.compose import compose_config
+from vae_lab.storage.run_folder import LOCK
+from vae_lab.sweeps.table import rows, write_table
 
 SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null", "trainer.accelerator=cpu", "model.encoder.widths=[16]",
@@ -184,14 +184,14 @@ def test_runs_started_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
 TELL = """
 import os
 if "RANK" in os.environ:
-    import vae_lab.training as training
-    whole = training.Training.on_fit_start
+    import vae_lab.training.module as training
+    whole = training.VAEModule.on_fit_start
     def start(self):
         config = self.record["config"]
         with open(os.path.join(config["run_dir"], f"told-{self.global_rank}"), "w") as file:
             file.write(f"{config['optimizer']['lr']!r} {self.optimizers().param_groups[0]['lr']!r}")
         whole(self)
-    training.Training.on_fit_start = start
+    training.VAEModule.on_fit_start = start
 """
 
 

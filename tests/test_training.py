@@ -20,12 +20,12 @@ from vae_lab.callbacks import BestCheckpoint, EarlyStopping
 from vae_lab.data import Digits, Images, Source
 from vae_lab.estimators import Pathwise
 from vae_lab.evaluation.evidence import evidence
-from vae_lab.families import Support
-from vae_lab.networks import MLP
+from vae_lab.model.networks import MLP
+from vae_lab.model.priors import ClassMeans
 from vae_lab.objectives import ELBO, Constant, LinearWarmup, Objective
-from vae_lab.priors import ClassMeans
+from vae_lab.support import Support
 from vae_lab.trace import Batch
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 
 def run(folder: Path, *overrides: str) -> Run:
@@ -51,8 +51,11 @@ def trainer(*callbacks: L.Callback, epochs: int = 1, **settings: Any) -> L.Train
 
 
 def training(
-    objective: Objective | None = None, seed: int = 0, kind: type[Training] = Training, **parts: Any
-) -> Training:
+    objective: Objective | None = None,
+    seed: int = 0,
+    kind: type[VAEModule] = VAEModule,
+    **parts: Any,
+) -> VAEModule:
     torch.manual_seed(seed)
     return kind(
         model=vae(**parts),

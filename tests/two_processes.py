@@ -17,11 +17,12 @@ from test_training import training
 
 from vae_lab.callbacks import GradientSkip, Latents, WeightAverage
 from vae_lab.data import Digits
-from vae_lab.families import Gaussian, OptimalSigma, Support
-from vae_lab.training import Training
+from vae_lab.model.likelihoods import Gaussian, OptimalSigma
+from vae_lab.support import Support
+from vae_lab.training.module import VAEModule
 
 
-class Watched(Training):
+class Watched(VAEModule):
     """Keeps the items of each split, and its own share of the validation ELBO."""
 
     seen: dict[str, list[int]]

@@ -19,9 +19,10 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 from vae_lab.callbacks import BestCheckpoint, Figures, LastCheckpoint
 from vae_lab.data import Digits
-from vae_lab.families import Gaussian, LearnedSigma, Support
-from vae_lab.storage import WholeCheckpoints
-from vae_lab.training import Training
+from vae_lab.model.likelihoods import Gaussian, LearnedSigma
+from vae_lab.support import Support
+from vae_lab.training.checkpoint_io import WholeCheckpoints
+from vae_lab.training.module import VAEModule
 
 
 class FSDPOnCPU(FSDPStrategy):
@@ -42,7 +43,7 @@ def main(folder: Path) -> None:
 
 
 def fit(strategy: Strategy, folder: Path) -> dict:
-    def fresh() -> Training:
+    def fresh() -> VAEModule:
         return training(likelihood=partial(Gaussian, sigma=LearnedSigma(0.25)))
 
     module = fresh()

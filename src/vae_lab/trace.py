@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, kl_divergence
 
+Shape = tuple[int, ...]
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lab import checkpoint
+from vae_lab.config.restore import model_from_checkpoint
 from vae_lab.data import Preparation
 from vae_lab.errors import InputError, whole
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
-from vae_lab.families import Support
-from vae_lab.models import LatentVariableModel
-from vae_lab.run import Run
+from vae_lab.experiment.run import Run
+from vae_lab.model import LatentVariableModel
+from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
+from vae_lab.support import Support
 from vae_lab.trace import Batch
 
 Labels = int | Sequence[int] | Tensor | None
@@ -29,9 +30,9 @@ def load(run: "Run | str | Path", device: str | torch.device = "cpu") -> "Traine
     Also of the weights that export wrote, model.safetensors or its folder. Raises InputError where
     there is none, or it is cut short, of another model, or not ours. No code from it is run.
     """
-    path = checkpoint.checkpoint_path(run.folder if isinstance(run, Run) else run)
-    content = checkpoint.read_checkpoint(path)
-    model = checkpoint.model_from_checkpoint(path, content).to(device)
+    path = checkpoint_path(run.folder if isinstance(run, Run) else run)
+    content = read_checkpoint(path)
+    model = model_from_checkpoint(path, content).to(device)
     record = {**content["vae_lab"]}
     record.pop("ranks", None)  # tensors, which resuming alone reads
     facts = record["data"]

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
+from vae_lab.distributed.sharding import whole_weights
 from vae_lab.errors import whole
-from vae_lab.evaluation.figures import draw_all
+from vae_lab.evaluation.figures import draw_all, save_figures
 from vae_lab.loggers import log_image
-from vae_lab.sharding import whole_weights
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 
 class Figures(Callback):
@@ -42,12 +40,12 @@ class Figures(Callback):
         self._draw(trainer, pl_module, "test")
 
     def _draw(self, trainer: Trainer, module: LightningModule, split: str) -> None:
-        assert isinstance(module, Training)
+        assert isinstance(module, VAEModule)
         with whole_weights(trainer):
             if trainer.is_global_zero:
                 self._draw_whole(trainer, module, split)
 
-    def _draw_whole(self, trainer: Trainer, module: Training, split: str) -> None:
+    def _draw_whole(self, trainer: Trainer, module: VAEModule, split: str) -> None:
         data = _data(trainer)
         shown = torch.arange(len(data.splits[split]))[: self.num_images]
         batch = next(data.batches(split, self.num_images, module.device, shown))
@@ -56,15 +54,6 @@ class Figures(Callback):
         for name, path in save_figures(figures, self.folder).items():
             for logger in trainer.loggers:
                 log_image(logger, f"media/{name}", path, trainer.global_step)
-
-
-def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Write each figure as `folder`/name.png; the paths, by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = {name: folder / f"{name}.png" for name in figures}
-    for name, figure in figures.items():
-        FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120)
-    return paths
 
 
 def _held_out(trainer: Trainer) -> str:

@@ -11,7 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vae_lab.errors import InputError
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 WINDOW = 100
 """Steps over which it is judged whether training stands still."""
@@ -38,7 +38,7 @@ class GradientSkip(Callback):
         self.norms: deque[float] = deque(maxlen=WINDOW)  # of the latest steps
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Training)
+        assert isinstance(pl_module, VAEModule)
         pl_module.skips_bad_steps = True
 
     def on_before_optimizer_step(

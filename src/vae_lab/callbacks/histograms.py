@@ -6,7 +6,7 @@ from torch.optim import Optimizer
 
 from vae_lab.errors import InputError, whole
 from vae_lab.loggers import log_histograms, takes_histograms
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 
 class Histograms(Callback):
@@ -33,7 +33,7 @@ class Histograms(Callback):
     ) -> None:
         if not self.every or trainer.global_step % self.every or not trainer.loggers:
             return
-        assert isinstance(pl_module, Training)
+        assert isinstance(pl_module, VAEModule)
         histograms: dict[str, Tensor] = {}
         for name, parameter in pl_module.model.named_parameters():
             histograms[f"weights/{name}"] = parameter

@@ -6,11 +6,11 @@ from torch import Tensor
 
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
+from vae_lab.distributed.sharding import whole_weights
 from vae_lab.errors import whole
 from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
 from vae_lab.loggers import log_histograms
-from vae_lab.sharding import whole_weights
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 
 class Latents(Callback):
@@ -32,7 +32,7 @@ class Latents(Callback):
 
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, Training)
+        assert isinstance(pl_module, VAEModule)
         data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
         if len(data.splits["val"]):
             return
@@ -45,7 +45,7 @@ class Latents(Callback):
         self._log(trainer, pl_module)
 
     def _log(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, Training)
+        assert isinstance(module, VAEModule)
         units = module.latents.compute()
         figures = {f"latent/{name}": value for name, value in summary(units).items()}
         module.log_dict(

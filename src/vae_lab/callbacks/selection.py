@@ -5,9 +5,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
+from vae_lab.distributed.signals import Interrupted, Interruption
 from vae_lab.errors import whole
-from vae_lab.interruption import Interrupted, Interruption
-from vae_lab.training import Training
+from vae_lab.training.module import VAEModule
 
 
 class BestCheckpoint(lightning.ModelCheckpoint):
@@ -116,6 +116,6 @@ class EarlyStopping(lightning.EarlyStopping):
             trainer.should_stop = True
 
 
-def _training(module: LightningModule) -> Training:
-    assert isinstance(module, Training)
+def _training(module: LightningModule) -> VAEModule:
+    assert isinstance(module, VAEModule)
     return module

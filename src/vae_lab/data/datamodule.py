@@ -18,8 +18,8 @@ from vae_lab.data.preparation import Preparation, preparation_for
 from vae_lab.data.source import Source
 from vae_lab.data.split import carve
 from vae_lab.errors import InputError, number, whole
-from vae_lab.families import Support
 from vae_lab.seeding import seeded_generator
+from vae_lab.support import Support
 from vae_lab.trace import Batch
 
 

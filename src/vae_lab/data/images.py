@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vae_lab.errors import InputError, one_line
-
-Shape = tuple[int, ...]
+from vae_lab.trace import Shape
 
 
 class ImageSet(Dataset[Any], ABC):

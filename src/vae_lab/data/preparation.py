@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vae_lab.errors import InputError
-from vae_lab.families import Support
+from vae_lab.support import Support
 
 
 @dataclass(frozen=True)

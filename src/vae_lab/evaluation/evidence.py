@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab.estimators import sampled
-from vae_lab.models import LatentVariableModel
+from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import elbo
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch

@@ -3,11 +3,14 @@
 Every function returns a Figure; `draw_all` decides which ones a model calls for.
 """
 
+from pathlib import Path
+
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vae_lab.models import LatentVariableModel
+from vae_lab.model import LatentVariableModel
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch
 
@@ -155,3 +158,12 @@ def _every_class(model: LatentVariableModel) -> Tensor:
 
 def _device(model: LatentVariableModel) -> torch.device:
     return next(model.parameters()).device
+
+
+def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
+    """Write each figure as `folder`/name.png; the paths, by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = {name: folder / f"{name}.png" for name in figures}
+    for name, figure in figures.items():
+        FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120)
+    return paths

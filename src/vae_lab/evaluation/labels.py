@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from vae_lab.models import LatentVariableModel
+from vae_lab.model import LatentVariableModel
 from vae_lab.seeding import reseed, seeded_generator
 from vae_lab.trace import Batch
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 from torchmetrics import Metric
 
-from vae_lab.families import Support
 from vae_lab.objectives import elbo
+from vae_lab.support import Support
 from vae_lab.trace import Latent, Trace
 
 ACTIVE_THRESHOLD = 0.01

@@ -1,0 +1,1 @@
+"""The ways in: train, evaluate, export, and a worker of a process group."""

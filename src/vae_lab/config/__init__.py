@@ -1,0 +1,1 @@
+"""From YAML to objects, and from a checkpoint back to a model."""

@@ -1,0 +1,82 @@
+"""What may be built.
+
+A `_target_` may name vae_lab's own classes, torch's optimisers and schedules, and Lightning's
+trainer, loggers, callbacks, strategies and profilers: nothing else, above all not from a
+checkpoint.
+"""
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from hydra.utils import get_object
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vae_lab.data import ImageDataModule
+from vae_lab.errors import InputError, unknown
+
+_ALLOWED: dict[str, tuple[type, ...]] = {
+    "vae_lab": (object,),
+    "torch.optim": (Optimizer, LRScheduler),
+    "lightning.pytorch": (Trainer, Logger, Callback, Profiler, Strategy),
+}
+
+
+def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
+    """The class a `_target_` names. Raises InputError for code outside what may be built."""
+    package = next((p for p in packages if str(target).startswith(p + ".")), None)
+    if package is None:
+        raise InputError(
+            f"_target_ {target} may not be built: only classes of {', '.join(packages)} may."
+        )
+    try:
+        found = get_object(target)
+    except Exception as error:
+        raise InputError(f"_target_ {target} does not exist.") from error
+    home = getattr(found, "__module__", "")
+    if not inspect.isclass(found) or not f"{home}.".startswith(f"{package}."):
+        raise InputError(f"_target_ {target} is not a class of {package}.")
+    if not issubclass(found, _ALLOWED[package]):
+        raise InputError(f"_target_ {target} is not a part that may be built.")
+    return found
+
+
+def check_parts(cfg: Any, path: str = "", packages: tuple[str, ...] = tuple(_ALLOWED)) -> None:
+    """Check every part's class and the names of its arguments, before any is built.
+
+    Raises InputError for code outside what may be built, and for a misspelt argument, listing what
+    exists: Hydra alone finds one of a partial only when that is called.
+    """
+    for where, node in _parts(cfg, path):
+        part = locate(node["_target_"], packages)
+        known = _arguments(part)
+        if where == "data":
+            known |= _arguments(ImageDataModule) - {"source", "support", "seed"}
+        for key in node:
+            if key in ("_args_", "_recursive_", "_convert_") or (
+                not str(key).startswith("_") and key not in known
+            ):
+                raise unknown(f"argument of {where} ({part.__name__})", str(key), known)
+
+
+def _parts(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    if isinstance(node, DictConfig | ListConfig):
+        node = OmegaConf.to_container(node, resolve=True)
+    if isinstance(node, dict):
+        if "_target_" in node:
+            yield path, node
+        for key, value in node.items():
+            yield from _parts(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list | tuple):
+        for at, value in enumerate(node):
+            yield from _parts(value, f"{path}.{at}")
+
+
+def _arguments(part: type) -> set[str]:
+    return set(inspect.signature(part).parameters)

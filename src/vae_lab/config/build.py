@@ -1,0 +1,145 @@
+"""From configuration to objects."""
+
+from typing import Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from vae_lab.callbacks import MaxSteps
+from vae_lab.config.allowed import _arguments, check_parts, locate
+from vae_lab.data import ImageDataModule, Source
+from vae_lab.errors import InputError, one_line, whole
+from vae_lab.model import LatentVariableModel
+from vae_lab.model.likelihoods import Likelihood
+from vae_lab.training.checkpoint_io import WholeCheckpoints
+from vae_lab.training.module import VAEModule
+
+
+def part(cfg: Any, where: str, **arguments: Any) -> Any:
+    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
+    try:
+        return instantiate(cfg, **arguments, _convert_="all")
+    except InstantiationException as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None and not isinstance(cause, InputError):
+            cause = cause.__cause__
+        if isinstance(cause, InputError):
+            raise InputError(str(cause)) from error
+        raise InputError(f"{where} cannot be built: {one_line(cause)}") from error
+
+
+def data(cfg: DictConfig) -> ImageDataModule:
+    """The DataModule, not yet set up. Its YAML is flat: what the source takes goes to it."""
+    settings = OmegaConf.to_container(cfg.data, resolve=True)
+    assert isinstance(settings, dict)
+    source, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
+    if not issubclass(source, Source):
+        raise InputError(f"data._target_ {source.__name__} is not a source of data.")
+    if not issubclass(likelihood, Likelihood):
+        raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
+    own = {str(key): settings.pop(key) for key in _arguments(source) if key in settings}
+    try:
+        return ImageDataModule(
+            source=source(**own),
+            support=likelihood.support,
+            seed=cfg.seed,
+            **{str(key): value for key, value in settings.items()},
+        )
+    except TypeError as error:
+        raise InputError(f"data cannot be built: {one_line(error)}") from error
+
+
+def model(cfg: Any) -> LatentVariableModel:
+    """The model of a `model` subtree. Raises InputError where it describes none."""
+    node = cfg if isinstance(cfg, DictConfig) else OmegaConf.create({"model": cfg}).model
+    plain = OmegaConf.to_container(node, resolve=True) if node else None  # checked, then built
+    if not isinstance(plain, dict) or "_target_" not in plain:
+        raise InputError("the configuration describes no model: it has no model._target_.")
+    check_parts(plain, "model", packages=("vae_lab",))
+    if not issubclass(locate(plain["_target_"]), LatentVariableModel):
+        raise InputError(f"model._target_ {plain['_target_']} is not a model.")
+    return part(plain, "model")
+
+
+def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> VAEModule:
+    """The LightningModule, for data that are set up."""
+    built = VAEModule(
+        model=model(cfg.model),
+        objective=part(cfg.objective, "objective"),
+        estimator=part(cfg.estimator, "estimator"),
+        optimizer=part(cfg.optimizer, "optimizer"),
+        scheduler=part(cfg.scheduler, "scheduler") if cfg.scheduler else None,
+        seed=cfg.seed,
+        dequantized=datamodule.preparation.dequantize,
+        record=record,
+    )
+    _rehearse(built, has_val=len(datamodule.splits["val"]) > 0)
+    return built
+
+
+def _rehearse(module: VAEModule, has_val: bool) -> None:
+    """One step on a parameter that does not matter: partials refuse arguments only when called."""
+    try:
+        optimizer = module.optimizer([nn.Parameter(torch.zeros(()))])
+        scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
+        optimizer.step()
+        if isinstance(scheduler, ReduceLROnPlateau) and not has_val:
+            raise InputError("scheduler=plateau needs validation data: set data.val_size above 0.")
+        if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
+            scheduler.step()
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"optimizer or scheduler cannot be built: {one_line(error)}") from error
+
+
+def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
+    """Lightning's Trainer with its callbacks; without validation data, none that select on it."""
+    _check_hardware(cfg)
+    options = ("early_stopping", "ema", "gradient_skip")
+    nodes = {**cfg.callbacks, **{name: cfg[name] for name in options if cfg[name]}}
+    if not has_val:
+        nodes.pop("best", None)
+        if "early_stopping" in nodes:
+            raise InputError("early stopping needs validation data: set data.val_size above 0.")
+    settings = OmegaConf.to_container(cfg.trainer, resolve=True)
+    assert isinstance(settings, dict)
+    max_steps = settings.pop("max_steps", -1)
+    callbacks = [part(node, f"callbacks.{name}") for name, node in nodes.items() if node]
+    if max_steps != -1:
+        callbacks.append(MaxSteps(whole("trainer.max_steps", max_steps, 1)))
+    built = part(
+        settings,
+        "trainer",
+        callbacks=callbacks,
+        logger=loggers,
+        profiler=part(cfg.profiler, "profiler") if cfg.profiler else None,
+        plugins=[WholeCheckpoints()],
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+        **({} if has_val else {"limit_val_batches": 0}),
+    )
+    assert isinstance(built, Trainer)
+    return built
+
+
+def _check_hardware(cfg: DictConfig) -> None:
+    asked = cfg.trainer.accelerator
+    on_cpu = asked == "cpu" or (asked == "auto" and not torch.accelerator.is_available())
+    if on_cpu and str(cfg.trainer.precision) in ("16", "16-mixed"):
+        raise InputError(
+            "trainer.precision=16-mixed needs a GPU: on the CPU say trainer.precision=bf16-mixed."
+        )
+    if "fsdp" not in str(cfg.trainer.get("strategy")).lower():
+        return
+    if asked not in ("gpu", "cuda") or not torch.cuda.is_available():
+        raise InputError("trainer=fsdp needs GPUs: without them, say trainer=ddp.")
+    for name in ("ema", "gradient_skip"):
+        if cfg[name]:
+            raise InputError(f"{name} needs whole weights in every process: say trainer=ddp.")

@@ -1,0 +1,6 @@
+"""Models: what is composed of networks, families and priors, and yields a Trace."""
+
+from vae_lab.model.base import LatentVariableModel
+from vae_lab.model.vae import VAE
+
+__all__ = ["VAE", "LatentVariableModel"]

@@ -1,0 +1,30 @@
+"""What every conditioning promises: a wrapper that decides how a class label reaches a network."""
+
+from abc import ABC, abstractmethod
+from functools import partial
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vae_lab.model.networks import Network
+from vae_lab.trace import Shape
+
+NetworkPartial = partial[Network]
+"""A network that lacks only its shapes: (in_shape, out_shape) -> Network."""
+
+
+class Conditioning(nn.Module, ABC):
+    """A network, and the label's way into it: (value, y) -> the network's output."""
+
+    reads_labels: ClassVar[bool]
+
+    @abstractmethod
+    def __init__(
+        self, network: NetworkPartial, in_shape: Shape, out_shape: Shape, num_classes: int | None
+    ) -> None:
+        """Build `network` to map `in_shape` to `out_shape`, with room for the label."""
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, value: Tensor, y: Tensor | None) -> Tensor:
+        """(*batch, B, *in_shape) and (B,) -> (*batch, B, *out_shape)."""

@@ -1,0 +1,1 @@
+"""Distributions that torch lacks, or has otherwise than is needed here."""

@@ -1,0 +1,47 @@
+"""What every family promises: network output -> distribution."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from vae_lab.trace import Shape, full_precision
+
+Size = torch.Size | list[int] | tuple[int, ...]  # as torch.distributions takes them
+
+
+class Family(nn.Module, ABC):
+    """A family of distributions over events of one shape: params -> Distribution."""
+
+    params_per_value: ClassVar[int]
+    """How many parameters each value of the event takes from the network."""
+
+    def __init__(self, event_shape: Shape) -> None:
+        super().__init__()
+        self.event_shape = tuple(event_shape)
+
+    @property
+    def param_shape(self) -> Shape:
+        """The shape a network must produce: the event's, grown in dimension 0 alone."""
+        first, *rest = self.event_shape
+        return (self.params_per_value * first, *rest)
+
+    @full_precision
+    def forward(self, params: Tensor) -> Distribution:
+        """(*batch, *param_shape) -> a distribution with that batch shape, at least in float32."""
+        return self.distribution(params.to(torch.promote_types(params.dtype, torch.float32)))
+
+    @abstractmethod
+    def distribution(self, params: Tensor) -> Distribution:
+        """The distribution these parameters, (*batch, *param_shape), stand for."""
+
+    def split(self, params: Tensor) -> tuple[Tensor, ...]:
+        """The parameters in `params_per_value` pieces of the event's shape."""
+        return params.chunk(self.params_per_value, dim=-len(self.event_shape))
+
+
+def soft_bound(value: Tensor, bound: float) -> Tensor:
+    """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere."""
+    return bound * torch.tanh(value / bound)

@@ -1,0 +1,23 @@
+"""What a likelihood adds to a family."""
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_lab.model.family import Family
+from vae_lab.support import Support
+
+
+class Likelihood(Family):
+    """A family for p(x|z)."""
+
+    support: ClassVar[Support]
+
+    def observe(self, x: Tensor, p_x: Distribution) -> None:
+        """See one training batch: x, (B, *X), and its p(x|z), batch shape (S, B)."""
+        return
+
+    def refit(self) -> None:
+        """Fit, at the end of an epoch, what is fitted in closed form from what was observed."""
+        return

@@ -1,0 +1,97 @@
+"""The one standard deviation that a Gaussian likelihood has: fixed, learned, or in closed form.
+
+Rybkin, Daniilidis and Levine, Simple and Effective VAE Training with Calibrated Decoders, 2021
+(https://arxiv.org/abs/2006.13202). A sigma per pixel is known to hurt; sigma = 1 on [0, 1] data
+drowns the likelihood in the KL.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vae_lab.errors import InputError
+
+_FLOOR = 1e-3  # about the standard deviation of 8-bit rounding: no density needs to be sharper
+
+
+class Sigma(nn.Module, ABC):
+    """The standard deviation shared by all values of x, in units of x (data lie in [0, 1])."""
+
+    def __init__(self, init: float) -> None:
+        """Raises InputError unless `init` is above the floor of 0.001."""
+        super().__init__()
+        if init <= _FLOOR:
+            raise InputError(f"model.likelihood.sigma.init must be above {_FLOOR}, not {init}.")
+        self.init = float(init)
+
+    @abstractmethod
+    def forward(self) -> Tensor:
+        """sigma, a positive scalar."""
+
+    def observe(self, residual: Tensor) -> None:
+        """See the residuals x - mean of a training batch, of any shape."""
+        return
+
+    def refit(self) -> None:
+        """Refit sigma from the residuals seen since the last time."""
+        return
+
+
+class FixedSigma(Sigma):
+    """sigma = init, always."""
+
+    sigma: Tensor
+
+    def __init__(self, init: float) -> None:
+        super().__init__(init)
+        self.register_buffer("sigma", torch.tensor(self.init))
+
+    def forward(self) -> Tensor:
+        return self.sigma
+
+
+class LearnedSigma(Sigma):
+    """One sigma learned by gradient, over a soft floor."""
+
+    def __init__(self, init: float) -> None:
+        super().__init__(init)
+        self.log_sigma = nn.Parameter(torch.tensor([self.init - _FLOOR]).log())  # (1,), for FSDP
+
+    def forward(self) -> Tensor:
+        return _FLOOR + self.log_sigma.exp().squeeze(0)
+
+
+class OptimalSigma(Sigma):
+    """The sigma of maximum likelihood, refit in closed form each epoch: the residuals' RMS."""
+
+    sigma: Tensor
+
+    def __init__(self, init: float) -> None:
+        super().__init__(init)
+        self.register_buffer("sigma", torch.tensor(self.init))
+        self.seen = torch.zeros(2)  # sum of squares, count; no buffer: DDP would overwrite a rank's
+
+    def forward(self) -> Tensor:
+        return self.sigma
+
+    def get_extra_state(self) -> Tensor:
+        return self.seen
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.seen = state.clone()
+
+    @torch.no_grad()
+    def observe(self, residual: Tensor) -> None:
+        squares = residual.square().sum()
+        self.seen = self.seen.to(squares) + torch.stack(
+            [squares, squares.new_tensor(float(residual.numel()))]
+        )
+
+    @torch.no_grad()
+    def refit(self) -> None:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(self.seen)
+        squares, count = self.seen
+        self.sigma.copy_((squares / count + _FLOOR**2).sqrt())
+        self.seen = torch.zeros(2)

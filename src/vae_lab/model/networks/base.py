@@ -1,0 +1,50 @@
+"""What every network promises."""
+
+from abc import ABC
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vae_lab.errors import InputError, unknown
+from vae_lab.trace import Shape
+
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "gelu": nn.GELU,
+    "leaky_relu": nn.LeakyReLU,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "tanh": nn.Tanh,
+}
+
+
+class Network(nn.Sequential, ABC):
+    """A stack of stages from (*batch, *in_shape) to (*batch, *out_shape). It knows no labels."""
+
+    reads_images: ClassVar[bool]
+    """Whether it reads its input as an image (C, H, W), so that a label must enter as planes."""
+
+    def __init__(self, in_shape: Shape, out_shape: Shape, stages: Sequence[nn.Module]) -> None:
+        super().__init__(*stages)
+        self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
+
+    def forward(self, value: Tensor) -> Tensor:
+        batch_shape = value.shape[: value.dim() - len(self.in_shape)]
+        flat = value.reshape(-1, *self.in_shape)
+        out: Tensor = super().forward(flat)
+        return out.reshape(*batch_shape, *self.out_shape)
+
+
+def make_activation(name: str) -> nn.Module:
+    """The activation of this name. Raises InputError, listing what exists."""
+    if name not in _ACTIVATIONS:
+        raise unknown("activation", name, _ACTIVATIONS)
+    return _ACTIVATIONS[name]()
+
+
+def check_widths(what: str, widths: Sequence[int]) -> None:
+    """Raises InputError unless all are whole numbers of 1 or more."""
+    if not all(isinstance(width, int) and width >= 1 for width in widths):
+        raise InputError(f"{what} must be whole numbers of 1 or more, not {list(widths)}.")

@@ -1,0 +1,111 @@
+"""Convolutional networks: from images down to any shape, and from any shape up to images."""
+
+import math
+from collections.abc import Sequence
+
+from torch import nn
+
+from vae_lab.errors import InputError
+from vae_lab.model.networks.base import Network, check_widths, make_activation
+from vae_lab.model.networks.mlp import dense_stages
+from vae_lab.trace import Shape
+
+
+def _check_image(what: str, shape: Shape) -> None:
+    if len(shape) != 3:
+        raise InputError(f"{what} works on images (C, H, W), not on the shape {tuple(shape)}.")
+
+
+class ConvEncoder(Network):
+    """One convolution per entry of `channels`, then dense layers of the given `widths`.
+
+    Each stage is convolution, activation and, where `max_pool` is above 1, max-pooling.
+    """
+
+    reads_images = True
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int],
+        widths: Sequence[int],
+        kernel: int = 4,
+        stride: int = 2,
+        padding: int = 1,
+        max_pool: int = 1,
+        activation: str = "relu",
+    ) -> None:
+        """Raises InputError if the input is no image, or the stages leave nothing of it."""
+        _check_image("the conv encoder", in_shape)
+        check_widths("channels", channels)
+        if min(kernel, stride, max_pool) < 1 or padding < 0:
+            raise InputError("kernel, stride and max_pool must be 1 or more, padding 0 or more.")
+        previous, height, width = in_shape
+        stages: list[nn.Module] = []
+        for count in channels:
+            stages.append(_down(previous, count, kernel, stride, padding, max_pool, activation))
+            previous = count
+            height, width = (
+                ((size + 2 * padding - kernel) // stride + 1) // max_pool
+                for size in (height, width)
+            )
+            if min(height, width) < 1:
+                raise InputError(
+                    f"the conv encoder's {len(channels)} stages leave nothing of a "
+                    f"{in_shape[1]}x{in_shape[2]} image: give it fewer channels."
+                )
+        dense = dense_stages(previous * height * width, widths, out_shape, activation)
+        super().__init__(in_shape, out_shape, [*stages, nn.Flatten(), *dense])
+
+
+def _down(
+    in_channels: int,
+    channels: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    pool: int,
+    activation: str,
+) -> nn.Sequential:
+    conv = nn.Conv2d(in_channels, channels, kernel, stride, padding)
+    pooling = [nn.MaxPool2d(pool)] if pool > 1 else []
+    return nn.Sequential(conv, make_activation(activation), *pooling)
+
+
+class ConvDecoder(Network):
+    """Dense layers of the given `widths`, then one doubling convolution per entry of `channels`.
+
+    The sizes are those of the output halved once per stage, so any height and width is met.
+    """
+
+    reads_images = False
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int],
+        widths: Sequence[int],
+        activation: str = "relu",
+    ) -> None:
+        """Raises InputError if the output is no image, or is too small for the stages."""
+        _check_image("the conv decoder", out_shape)
+        check_widths("channels", channels)
+        out_channels, *size = out_shape
+        sizes = [tuple(side >> halvings for side in size) for halvings in range(len(channels) + 1)]
+        if min(sizes[-1]) < 1:
+            raise InputError(
+                f"the conv decoder's {len(channels)} doublings exceed a {size[0]}x{size[1]} "
+                "image: give it fewer channels."
+            )
+        first = (channels[0] if channels else out_channels, *sizes[-1])
+        dense = dense_stages(math.prod(in_shape), widths, first, activation)
+        stages: list[nn.Module] = [nn.Flatten(), *dense]
+        for stage, count in enumerate(channels):
+            small, large = sizes[len(channels) - stage], sizes[len(channels) - stage - 1]
+            following = [*channels[1:], out_channels][stage]
+            extra = (large[0] - 2 * small[0], large[1] - 2 * small[1])
+            up = nn.ConvTranspose2d(count, following, 4, 2, 1, output_padding=extra)
+            stages.append(nn.Sequential(make_activation(activation), up))
+        super().__init__(in_shape, out_shape, stages)

@@ -1,0 +1,36 @@
+"""The multilayer perceptron."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from vae_lab.model.networks.base import Network, check_widths, make_activation
+from vae_lab.trace import Shape
+
+
+def dense_stages(
+    in_size: int, widths: Sequence[int], out_shape: Shape, activation: str
+) -> list[nn.Module]:
+    """Hidden layers of these widths, then a linear layer to `out_shape`."""
+    check_widths("widths", widths)
+    hidden = [
+        nn.Sequential(nn.Linear(a, b), make_activation(activation))
+        for a, b in pairwise([in_size, *widths])
+    ]
+    last = nn.Linear([in_size, *widths][-1], math.prod(out_shape))
+    return [*hidden, nn.Sequential(last, nn.Unflatten(1, tuple(out_shape)))]
+
+
+class MLP(Network):
+    """Fully connected layers of the given hidden `widths`, from any shape to any shape."""
+
+    reads_images = False
+
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, widths: Sequence[int], activation: str = "relu"
+    ) -> None:
+        """Raises InputError for widths below 1 or an unknown activation."""
+        stages = dense_stages(math.prod(in_shape), widths, out_shape, activation)
+        super().__init__(in_shape, out_shape, [nn.Flatten(), *stages])

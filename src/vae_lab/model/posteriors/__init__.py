@@ -1,0 +1,5 @@
+"""Posteriors: families for q(z|x)."""
+
+from vae_lab.model.posteriors.diagonal_gaussian import DiagonalGaussian
+
+__all__ = ["DiagonalGaussian"]

@@ -1,0 +1,23 @@
+"""The standard normal prior."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_lab.model.context import Context
+from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.priors.base import Prior
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I)."""
+
+    reads_labels = False
+    zeros: Tensor
+
+    def __init__(self, site: Context) -> None:
+        super().__init__(site)
+        self.register_buffer("zeros", torch.zeros(site.z_shape), persistent=False)
+
+    def forward(self, y: Tensor | None) -> Distribution:
+        return diagonal_normal(self.zeros, torch.ones_like(self.zeros), self.zeros.dim())

@@ -1,0 +1,1 @@
+"""Sweeps: Hydra's hooks round their jobs, and the table over any runs."""

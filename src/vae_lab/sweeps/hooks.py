@@ -1,0 +1,160 @@
+"""A sweep: Hydra's hooks round its jobs. What is checked before, named within, and told after."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from hydra import compose
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from vae_lab.config.allowed import locate
+from vae_lab.distributed import group
+from vae_lab.errors import InputError
+from vae_lab.storage.files import whole_file
+
+_INDIFFERENT = ("batch_size", "num_workers", "resident_gib")
+"""Settings of the data that change no figure's meaning."""
+
+
+class Sweep(Callback):
+    """What a multirun does besides its jobs; Hydra calls it, in the process that began."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Checks a search before any job, and notes what the sweep varies, in sweep.json."""
+        try:
+            _begin(config)
+        except InputError as error:  # Hydra would go on
+            Console(stderr=True).print(f"[bold red]error:[/] {error}", soft_wrap=True)
+            raise SystemExit(1) from error
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Writes the table over all jobs; status 1 where some have failed."""
+        from vae_lab.sweeps.table import write_table
+
+        if write_table(Path(config.hydra.sweep.dir).resolve(), Console()):
+            raise SystemExit(1)
+
+
+def _begin(config: DictConfig) -> None:
+    if group.is_member():
+        raise InputError("a sweep starts its groups itself: say it without torchrun or srun.")
+    folder = Path(config.hydra.sweep.dir)
+    asked = _overrides(config)
+    if _is_search(config):
+        _check_search(config, asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    varied = [override.get_key_element() for override in asked if override.is_sweep_override()]
+    with whole_file(folder / "sweep.json") as part:
+        part.write_text(json.dumps({"varied": varied}) + "\n")
+    if _is_search(config):
+        _count_trials(config.hydra.sweeper, folder)
+
+
+def _overrides(config: DictConfig) -> list[Override]:
+    """What the command line and the sweeper's parameters ask for; the command line has the say."""
+    task = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    told = {override.get_key_element() for override in task}
+    params = config.hydra.sweeper.get("params") or {}
+    preset = [f"{key}={value}" for key, value in params.items() if key not in told]
+    return [*OverridesParser.create().parse_overrides(preset), *task]
+
+
+def _is_search(config: DictConfig) -> bool:
+    """Whether the sweeper ranks its jobs: then it has a direction."""
+    return "direction" in config.hydra.sweeper
+
+
+def _check_search(config: DictConfig, asked: Sequence[Override]) -> None:
+    """Refuses to rank what cannot be compared, by trying every choice that is listed."""
+    usual = [o.input_line or "" for o in asked if not _is_open(o)]
+    if not compose("train", list(map(_first, usual))).data.val_size:
+        raise InputError("a search needs validation data: set data.val_size above 0.")
+    measures: dict[str, str] = {}
+    for override, value in _listed(asked):
+        others = [o.input_line or "" for o in asked if o is not override and not _is_open(o)]
+        cfg = compose("train", [*map(_first, others), f"{override.get_key_element()}={value}"])
+        measures.setdefault(_measure(cfg), f"{override.get_key_element()}={value}")
+    if len(measures) > 1:
+        a, b = list(measures.values())[:2]
+        raise InputError(
+            f"a search ranks its trials, and {a} is not comparable with {b}: another likelihood's "
+            "measure, preparation, data or evidence. Search within one, or use a grid (-m)."
+        )
+
+
+def _listed(asked: Sequence[Override]) -> Iterator[tuple[Override, str]]:
+    for override in asked:
+        if override.is_sweep_override() and not override.is_interval_sweep():
+            for value in override.sweep_string_iterator():
+                yield override, value
+
+
+def _is_open(override: Override) -> bool:
+    return override.is_interval_sweep() or override.get_key_element() == "sweep"
+
+
+def _first(line: str) -> str:
+    """An override with the first of its values."""
+    (override,) = OverridesParser.create().parse_overrides([line])
+    if not override.is_sweep_override():
+        return line
+    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+
+
+def _measure(cfg: DictConfig) -> str:
+    """What a job's ELBO is a bound on, as far as its configuration tells."""
+    model = cfg.model
+    entries = [
+        model[part]["_target_"]
+        for part in ("encoder_conditioning", "decoder_conditioning", "prior")
+    ]
+    conditional = any(_constant(entry, "reads_labels") for entry in entries)
+    data = OmegaConf.to_container(cfg.data, resolve=True)
+    assert isinstance(data, dict)
+    kept = {key: value for key, value in data.items() if key not in _INDIFFERENT}
+    support = _constant(model.likelihood["_target_"], "support")
+    return json.dumps([support.value, conditional, kept], sort_keys=True, default=str)
+
+
+def _constant(target: str, name: str) -> Any:
+    """What the class of a part says of itself."""
+    return getattr(locate(target), name)
+
+
+def _count_trials(sweeper: DictConfig, folder: Path) -> None:
+    """Leave n_trials to be what the study has in all: a resumed one makes the rest."""
+    if find_spec("optuna") is None or not (folder / "study.db").is_file():
+        return
+    import optuna
+
+    study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
+    ended = [trial for trial in study.trials if trial.state.is_finished()]
+    sweeper.n_trials = max(0, sweeper.n_trials - len(ended))
+
+
+# Within a job
+
+
+def job_name(sweep: Path, overrides: Mapping[str, str]) -> str | None:
+    """A job's name, which tells the choices that its sweep varies; None where it varies none."""
+    path = sweep / "sweep.json"
+    varied = json.loads(path.read_text())["varied"] if path.is_file() else []
+    told = [
+        f"{key.split('.')[-1]}={value}" if "." in key or key == "seed" else value
+        for key, value in sorted(overrides.items(), key=lambda item: item[0] == "seed")
+        if key in varied
+    ]
+    return ", ".join(told) or None
+
+
+def note_failure(folder: Path, overrides: Mapping[str, str], reason: str) -> None:
+    """Leave word of a failed job for the table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {"overrides": dict(overrides), "reason": reason}
+    (folder / "failed.json").write_text(json.dumps(told) + "\n")
