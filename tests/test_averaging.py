@@ -163,7 +163,12 @@ def test_a_run_selects_tests_loads_and_scores_the_average(tmp_path: Path) -> Non
     kept = of(torch.load(checkpoint, weights_only=True), "state_dict")
     assert same(load(averaged).model.state_dict(), kept)
     for folder, told in ((plain.folder, False), (averaged.folder, True)):
-        settings = [f"run={folder}", "evaluate.k=1", "evaluate.limit=5", "evaluate.progress=false"]
+        settings = [
+            f"run={folder}",
+            "evaluate.num_draws=1",
+            "evaluate.limit=5",
+            "evaluate.progress=false",
+        ]
         evaluate_task(compose_config("evaluate", settings))
         assert json.loads((folder / "evaluation.json").read_text())["ema"] is told
 

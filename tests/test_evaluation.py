@@ -10,12 +10,12 @@ from linear_gaussian import LinearGaussian
 from test_models import batch, vae
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from vae_lab.evaluation.figures_save import save_figures
 
 from vae_lab.callbacks.latents import summary
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.evidence import activation_bytes, evidence
-from vae_lab.evaluation.figures import classes, draw_all, image_grid
-from vae_lab.evaluation.figures_save import save_figures
+from vae_lab.evaluation.figures import classes, image_grid, plot_all
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.model import LatentVariableModel
@@ -159,7 +159,7 @@ def test_what_a_unit_does_adds_up_to_the_trace() -> None:
     torch.testing.assert_close(found["kl"].sum().float(), whole.kl.mean())
     q = whole.latents[0].q
     torch.testing.assert_close(found["variance"].float(), q.variance.mean(0))
-    torch.testing.assert_close(found["mean_variance"].float(), q.mean.var(0, correction=0))
+    torch.testing.assert_close(found["variance_of_means"].float(), q.mean.var(0, correction=0))
 
 
 def test_the_two_variances_of_a_unit_are_the_aggregate_posteriors() -> None:
@@ -169,7 +169,7 @@ def test_the_two_variances_of_a_unit_are_the_aggregate_posteriors() -> None:
     units = LatentUnits(2)
     units.update(Trace(mean, None, q, (Latent(z[None], q, p),)))
     found = units.compute()
-    aggregate = (found["variance"] + found["mean_variance"]).float()
+    aggregate = (found["variance"] + found["variance_of_means"]).float()
     error = z.square().std(0) / math.sqrt(20_000)
     assert ((aggregate - z.var(0)).abs() < 4 * error).all()
 
@@ -264,7 +264,7 @@ def test_every_figure_a_model_calls_for_is_drawn(
 ) -> None:
     model = vae(**parts)
     data = batch(model.x_shape, 10)
-    figures = draw_all(model, data)
+    figures = plot_all(model, data)
     assert expected <= set(figures)
     paths = save_figures(figures, tmp_path)
     assert all(path.stat().st_size > 1000 for path in paths.values())
@@ -273,7 +273,7 @@ def test_every_figure_a_model_calls_for_is_drawn(
 
 def test_vectors_have_no_pictures() -> None:
     model = vae(x_shape=(12,), z_shape=(2,))
-    assert set(draw_all(model, batch((12,)))) == {"latent_means"}
+    assert set(plot_all(model, batch((12,)))) == {"latent_means"}
 
 
 def test_a_column_of_the_class_grid_shares_its_noise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -152,7 +152,7 @@ def test_weights_hold_the_likelihoods_own(tmp_path: Path, sigma: str) -> None:
     export(run.load(), tmp_path / "out", ["safetensors"])
     x = torch.rand(4, 1, 8, 8)
     again, first = (
-        model.log_prob(x, k=3, seed=0) for model in (load(tmp_path / "out"), run.load())
+        model.log_prob(x, num_draws=3, seed=0) for model in (load(tmp_path / "out"), run.load())
     )
     assert torch.equal(again, first)
 

@@ -22,7 +22,7 @@ def scored(run: vae_lab.Run, *overrides: str) -> dict:
     settings = [f"evaluate.{override}" for override in ("progress=false", *overrides)]
     evaluate_task(compose_config("evaluate", [f"run={run.folder}", *settings]))
     report = json.loads((run.folder / "evaluation.json").read_text())
-    return {name: figure["value"] for name, figure in report["figures"].items()}
+    return {name: figure["value"] for name, figure in report["estimates"].items()}
 
 
 def test_the_notebook_reaches_its_published_tenth_epoch(tmp_path: Path, real_data: Path) -> None:
@@ -32,7 +32,7 @@ def test_the_notebook_reaches_its_published_tenth_epoch(tmp_path: Path, real_dat
 
 def test_an_mlp_on_mnist(tmp_path: Path, real_data: Path) -> None:
     run = trained(tmp_path, real_data, "data=mnist", "trainer.max_epochs=5")
-    figures = scored(run, "k=100", "limit=1000")
+    figures = scored(run, "num_draws=100", "limit=1000")
     assert figures["nll"] < figures["negative_elbo"] < 115
     assert figures["active_units"] > 8
 
@@ -40,7 +40,7 @@ def test_an_mlp_on_mnist(tmp_path: Path, real_data: Path) -> None:
 @pytest.mark.parametrize("model", ["cvae", "cvae_class_means"])
 def test_conditional_models_read_their_labels(tmp_path: Path, real_data: Path, model: str) -> None:
     run = trained(tmp_path, real_data, f"model={model}", "data=mnist", "trainer.max_epochs=10")
-    figures = scored(run, "k=1", "limit=2000")
+    figures = scored(run, "num_draws=1", "limit=2000")
     assert figures["elbo_lost_by_shuffled_labels"] > 5
     assert figures["classifier_accuracy_samples"] > 0.7
 

@@ -19,13 +19,13 @@ from vae_lab.evaluation.statistics import active_units
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CARRIED = {  # what PROTOCOLS says a figure must carry
-    "dataset", "split_hash", "preparation", "preparation_seed", "k", "parameters", "epochs",
+    "dataset", "split_hash", "preparation", "preparation_seed", "num_draws", "parameters", "epochs",
     "training_seconds", "device", "ema", "commit", "items", "measure", "evidence_of",
 }  # fmt: skip
 
 
 def evaluate(run: Path, out: Path, *overrides: str) -> dict:
-    given = [f"out={out}", "k=20", "progress=false", *overrides]
+    given = [f"out={out}", "num_draws=20", "progress=false", *overrides]
     settings = [f"run={run}", *(f"evaluate.{override}" for override in given)]
     evaluate_task(compose_config("evaluate", settings))
     return json.loads((out / "evaluation.json").read_text())
@@ -35,12 +35,12 @@ def test_the_command_writes_figures_with_errors_and_origin(
     command: Command, digits_run: Path, tmp_path: Path
 ) -> None:
     finished = command(
-        "evaluate.py", f"run={digits_run}", f"evaluate.out={tmp_path}", "evaluate.k=50"
+        "evaluate.py", f"run={digits_run}", f"evaluate.out={tmp_path}", "evaluate.num_draws=50"
     )
     assert finished.returncode == 0, finished.stderr
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(report) >= CARRIED
-    figures = report["figures"]
+    figures = report["estimates"]
     assert all(math.isfinite(f["value"]) for f in figures.values())
     assert all(f["standard_error"] >= 0 for f in figures.values())
     assert figures["nll"]["value"] < figures["negative_elbo"]["value"]
@@ -60,7 +60,7 @@ def test_it_needs_the_checkpoint_alone(digits_run: Path, tmp_path: Path) -> None
     shutil.copy(digits_run / "checkpoints" / "best.ckpt", alone)
     report = evaluate(alone, tmp_path / "a")
     same = evaluate(digits_run, tmp_path / "b")
-    assert report["figures"] == same["figures"]
+    assert report["estimates"] == same["estimates"]
 
 
 def test_a_subset_is_stated(digits_run: Path, tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_a_subset_is_stated(digits_run: Path, tmp_path: Path) -> None:
 def test_the_batch_size_and_the_memory_change_nothing_but_noise(
     digits_run: Path, tmp_path: Path
 ) -> None:
-    a = evaluate(digits_run, tmp_path / "a")["figures"]
-    b = evaluate(digits_run, tmp_path / "b", "batch_size=37", "memory_mib=0.01")["figures"]
+    a = evaluate(digits_run, tmp_path / "a")["estimates"]
+    b = evaluate(digits_run, tmp_path / "b", "batch_size=37", "memory_mib=0.01")["estimates"]
     assert abs(a["nll"]["value"] - b["nll"]["value"]) < 0.2
     assert a["rate"]["value"] == pytest.approx(b["rate"]["value"], rel=1e-5)  # a closed form
 
@@ -80,18 +80,19 @@ def test_the_batch_size_and_the_memory_change_nothing_but_noise(
 def test_labels_that_matter_cost_nats_when_shuffled(conditional_run: Path, tmp_path: Path) -> None:
     report = evaluate(conditional_run, tmp_path, "samples_per_class=20")
     assert report["evidence_of"] == "log p(x|y)"
-    lost = report["figures"]["elbo_lost_by_shuffled_labels"]
+    lost = report["estimates"]["elbo_lost_by_shuffled_labels"]
     assert lost["value"] > 5 * lost["standard_error"] > 0
     for name in ("samples", "test_images"):
-        assert 0 <= report["figures"][f"classifier_accuracy_{name}"]["value"] <= 1
-    assert report["figures"]["classifier_accuracy_test_images"]["value"] > 0.8
-    assert report["figures"]["classifier_accuracy_samples"]["value"] > 0.5
+        assert 0 <= report["estimates"][f"classifier_accuracy_{name}"]["value"] <= 1
+    assert report["estimates"]["classifier_accuracy_test_images"]["value"] > 0.8
+    assert report["estimates"]["classifier_accuracy_samples"]["value"] > 0.5
 
 
 def test_shuffling_costs_as_much_in_batches_of_one(conditional_run: Path, tmp_path: Path) -> None:
     lost = [
-        evaluate(conditional_run, tmp_path / f"{size}", f"batch_size={size}", "k=1", "limit=60")
-        ["figures"]["elbo_lost_by_shuffled_labels"]["value"]
+        evaluate(
+            conditional_run, tmp_path / f"{size}", f"batch_size={size}", "num_draws=1", "limit=60"
+        )["estimates"]["elbo_lost_by_shuffled_labels"]["value"]
         for size in (1, 60)
     ]  # fmt: skip
     assert lost[0] == pytest.approx(lost[1], abs=2.0)
@@ -100,7 +101,7 @@ def test_shuffling_costs_as_much_in_batches_of_one(conditional_run: Path, tmp_pa
 
 def test_a_single_item_has_no_standard_error(digits_run: Path, tmp_path: Path) -> None:
     report = evaluate(digits_run, tmp_path, "limit=1")
-    assert report["figures"]["nll"]["standard_error"] is None
+    assert report["estimates"]["nll"]["standard_error"] is None
     assert "NaN" not in (tmp_path / "evaluation.json").read_text()
 
 
@@ -112,7 +113,7 @@ def test_a_users_file_may_move(tmp_path: Path, colour_file: Path) -> None:
     moved = colour_file.rename(tmp_path / "moved.npz")
     report = evaluate(finished.folder, tmp_path, f"data_path={moved}")
     assert report["dataset"] == "tensors"
-    assert "classifier_accuracy_samples" not in report["figures"]
+    assert "classifier_accuracy_samples" not in report["estimates"]
 
 
 def test_grey_pixels_are_not_compared(tmp_path: Path) -> None:
@@ -123,7 +124,7 @@ def test_grey_pixels_are_not_compared(tmp_path: Path) -> None:
     report = evaluate(grey.folder, tmp_path)
     assert not report["comparable"]
     assert "not a log-likelihood" in report["measure"]
-    assert not {"nll", "bits_per_dim_elbo", "bits_per_dim_nll"} & set(report["figures"])
+    assert not {"nll", "bits_per_dim_elbo", "bits_per_dim_nll"} & set(report["estimates"])
 
 
 def test_other_data_than_the_trained_are_refused(digits_run: Path, tmp_path: Path) -> None:
@@ -137,9 +138,9 @@ def test_other_data_than_the_trained_are_refused(digits_run: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("k=0", "k must"),
-        ("k=x", "k must"),
-        ("k=true", "k must"),
+        ("num_draws=0", "num_draws must"),
+        ("num_draws=x", "num_draws must"),
+        ("num_draws=true", "num_draws must"),
         ("seed=abc", "seed must"),
         ("limit=0", "limit must"),
         ("limit=abc", "limit must"),

@@ -10,9 +10,9 @@ import torch
 from conftest import QUICK
 
 from vae_lab import InputError, load, train
-from vae_lab.storage.files import whole_file
+from vae_lab.storage.files import atomic_file
 from vae_lab.storage.run_folder import LOCK, held, is_held, newest_checkpoint
-from vae_lab.training.checkpoint_io import WholeCheckpoints
+from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 
 
@@ -21,7 +21,7 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> Non
     path.write_text("old")
 
     def fail_half_way() -> None:
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             part.write_text("ne")
             raise OSError("the power went")
 
@@ -29,7 +29,7 @@ def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> Non
         fail_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
-    with whole_file(path) as part:
+    with atomic_file(path) as part:
         part.write_text("new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
@@ -44,13 +44,13 @@ def test_what_is_written_reaches_the_disk_before_it_takes_the_name(
     monkeypatch.setattr(
         Path, "replace", lambda self, to: (done.append("replace"), replace(self, to))[1]
     )
-    with whole_file(tmp_path / "file") as part:
+    with atomic_file(tmp_path / "file") as part:
         part.write_text("new")
     assert done == ["sync", "replace", "sync"]  # the file, its name, the folder
 
 
 def test_the_checkpoint_before_the_last_is_kept(tmp_path: Path) -> None:
-    store = WholeCheckpoints()
+    store = AtomicCheckpointIO()
     for number in range(3):
         store.save_checkpoint({"number": number}, tmp_path / "last.ckpt")
         store.save_checkpoint({"number": number}, tmp_path / "best.ckpt")
@@ -71,7 +71,7 @@ def test_code_in_a_checkpoint_is_not_run(
     torch.save({"state_dict": {}, "extra": Code()}, tmp_path / "last.ckpt")
     for weights_only in (None, False, True):
         with pytest.raises(Exception, match="weights_only|Weights only"):
-            WholeCheckpoints().load_checkpoint(tmp_path / "last.ckpt", weights_only=weights_only)
+            AtomicCheckpointIO().load_checkpoint(tmp_path / "last.ckpt", weights_only=weights_only)
     assert "has run" not in capsys.readouterr().out
 
 

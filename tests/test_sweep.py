@@ -56,7 +56,7 @@ def job(folder: Path, overrides: dict[str, str], best: float | None, likelihood:
     folder.mkdir(parents=True)
     (folder / LOCK).touch()
     (folder / "config.yaml").write_text(
-        json.dumps({"asked": "0", "overrides": overrides, "logger": None})
+        json.dumps({"config_digest": "0", "overrides": overrides, "logger": None})
     )
     if best is not None:
         found = {"metrics": {"test/elbo": best - 1}, "best": best}

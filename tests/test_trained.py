@@ -68,28 +68,29 @@ def test_images_may_come_as_they_are(trained: TrainedVAE, images: torch.Tensor) 
 
 
 def test_log_prob_is_the_bound_of_training(trained: TrainedVAE, images: torch.Tensor) -> None:
-    one = trained.log_prob(images, k=1, seed=0)
-    many = trained.log_prob(images, k=500, seed=0)
+    one = trained.log_prob(images, num_draws=1, seed=0)
+    many = trained.log_prob(images, num_draws=500, seed=0)
     assert one.shape == (6,)
     assert many.mean() > one.mean()
-    assert torch.equal(many, trained.log_prob(images, k=500, seed=0))
+    assert torch.equal(many, trained.log_prob(images, num_draws=500, seed=0))
     # Prepared as in training: the same bits give the same figure, however they are written.
     bits = trained.preparation(images, torch.Generator().manual_seed(0))
     assert torch.equal(
-        trained.log_prob(bits, k=3, seed=5), trained.log_prob((bits * 255).byte(), k=3, seed=5)
+        trained.log_prob(bits, num_draws=3, seed=5),
+        trained.log_prob((bits * 255).byte(), num_draws=3, seed=5),
     )
 
 
 def test_a_conditional_model_reads_y(conditional: TrainedVAE, images: torch.Tensor) -> None:
     y = torch.arange(6)  # the labels of the first six digits
-    right = conditional.log_prob(images, k=100, y=y, seed=0)
-    wrong = conditional.log_prob(images, k=100, y=(y + 3) % 10, seed=0)
+    right = conditional.log_prob(images, num_draws=100, y=y, seed=0)
+    wrong = conditional.log_prob(images, num_draws=100, y=(y + 3) % 10, seed=0)
     assert right.mean() > wrong.mean() + 0.5
     assert conditional.sample(4, y=7, seed=0).shape == (4, 1, 8, 8)
     assert conditional.sample(4, seed=0).shape == (4, 1, 8, 8)
     assert conditional.interpolate(images[0], images[1], 4, y=[0, 1], seed=0).shape[0] == 4
     with pytest.raises(InputError, match="give it y"):
-        conditional.log_prob(images, k=2)
+        conditional.log_prob(images, num_draws=2)
     for outside in (10, -1):
         with pytest.raises(InputError, match=r"0\.\.9"):
             conditional.sample(2, y=outside)
@@ -104,10 +105,10 @@ def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> No
         with pytest.raises(InputError, match=said):
             trained.reconstruct(bad)
     with pytest.raises(InputError, match="k must be"):
-        trained.log_prob(images, k=0)
+        trained.log_prob(images, num_draws=0)
     for k in (2.5, True):
         with pytest.raises(InputError, match="k must be"):
-            trained.log_prob(images, k=k)
+            trained.log_prob(images, num_draws=k)
     with pytest.raises(InputError, match="n must be"):
         trained.sample(0)
     with pytest.raises(InputError, match="n must be"):
@@ -135,9 +136,10 @@ def test_densities_dequantise_what_comes_in(tmp_path: Path, images: torch.Tensor
     )  # fmt: skip
     model = finished.load()
     assert model.preparation.dequantize
-    assert model.log_prob(images, k=2, seed=0).isfinite().all()
+    assert model.log_prob(images, num_draws=2, seed=0).isfinite().all()
     assert torch.equal(
-        model.log_prob(images, k=2, seed=0), model.log_prob(images / 255, k=2, seed=0)
+        model.log_prob(images, num_draws=2, seed=0),
+        model.log_prob(images / 255, num_draws=2, seed=0),
     )
 
 

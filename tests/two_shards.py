@@ -21,7 +21,7 @@ from vae_lab.callbacks import BestCheckpoint, Figures, LastCheckpoint
 from vae_lab.data import Digits
 from vae_lab.model.likelihoods import Gaussian, LearnedSigma
 from vae_lab.support import Support
-from vae_lab.training.checkpoint_io import WholeCheckpoints
+from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 
 
@@ -52,7 +52,7 @@ def fit(strategy: Strategy, folder: Path) -> dict:
     trainer = L.Trainer(
         accelerator="cpu", devices=2, strategy=strategy, max_epochs=2, logger=False,
         callbacks=[*kept, Figures(str(folder / "figures"), every_n_epochs=1)],
-        plugins=[WholeCheckpoints()], enable_progress_bar=False, enable_model_summary=False,
+        plugins=[AtomicCheckpointIO()], enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, use_distributed_sampler=False,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)

@@ -17,7 +17,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} '{name}'.{hint} There are: {', '.join(known) or 'none'}.")
 
 
-def whole(key: str, value: object, least: int) -> int:
+def whole_number(key: str, value: object, least: int) -> int:
     """`value`, if it is a whole number of `least` or more. Raises InputError otherwise."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise InputError(f"{key} must be a whole number of {least} or more, not {value}.")

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from vae_lab.config.restore import model_from_checkpoint
 from vae_lab.data import Preparation
-from vae_lab.errors import InputError, whole
+from vae_lab.errors import InputError, whole_number
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
 from vae_lab.experiment.run import Run
@@ -69,7 +69,7 @@ class TrainedVAE:
         A conditional model given no y draws labels uniformly. Raises InputError for n below 1 or a
         label outside the classes.
         """
-        whole("n", n, 1)
+        whole_number("n", n, 1)
         with self._seeded(seed):
             if y is None and self.model.reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
@@ -97,7 +97,7 @@ class TrainedVAE:
 
         y, for a conditional model: the two images' labels.
         """
-        whole("n", n, 1)
+        whole_number("n", n, 1)
         with self._seeded(seed):
             ends = self._batch(torch.stack([torch.as_tensor(a), torch.as_tensor(b)]), y)
             return interpolate(self.model, ends, n)[1:-1]
@@ -105,18 +105,18 @@ class TrainedVAE:
     def log_prob(
         self,
         x: Any,
-        k: int = 1000,
+        num_draws: int = 1000,
         y: Labels = None,
         *,
         seed: int | None = None,
         memory_mib: float = 512,
     ) -> Tensor:
-        """The importance-weighted bound on log p(x), or log p(x|y), with `k` draws; (N,), nats.
+        """The importance-weighted bound on log p(x), or log p(x|y); (N,), nats.
 
-        Of densities (continuous data) it is the log-density. Raises InputError for k below 1, and
-        for a model of grey pixels, which has no likelihood.
+        Of densities (continuous data) it is the log-density. `num_draws` is how many importance
+        samples. Raises InputError below 1, and for a model of grey pixels, which has no likelihood.
         """
-        whole("k", k, 1)
+        whole_number("num_draws", num_draws, 1)
         if self.model.likelihood.support is Support.GREY:
             raise InputError(
                 "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train "
@@ -127,7 +127,7 @@ class TrainedVAE:
             batch = self._batch(x, y)
             starts = range(0, len(batch.x), 100)
             batches = (batch[start : start + 100] for start in starts)
-            scored = evidence(self.model, batches, k, memory_mib, draws)
+            scored = evidence(self.model, batches, num_draws, memory_mib, draws)
             return torch.cat([part.log_px for part in scored])
 
     @property

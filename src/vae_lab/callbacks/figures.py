@@ -7,9 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
-from vae_lab.distributed.sharding import whole_weights
-from vae_lab.errors import whole
-from vae_lab.evaluation.figures import draw_all, save_figures
+from vae_lab.distributed.sharding import full_weights
+from vae_lab.errors import whole_number
+from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.loggers import log_image
 from vae_lab.training.module import VAEModule
 
@@ -24,33 +24,33 @@ class Figures(Callback):
     def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
         """`num_images` bounds the images whose latents are drawn."""
         self.folder = Path(folder)
-        self.every = whole("callbacks.figures.every_n_epochs", every_n_epochs, 0)
-        self.num_images = whole("callbacks.figures.num_images", num_images, 1)
+        self.every = whole_number("callbacks.figures.every_n_epochs", every_n_epochs, 0)
+        self.num_images = whole_number("callbacks.figures.num_images", num_images, 1)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every > 0 and (trainer.current_epoch + 1) % self.every == 0:
             with averaged_weights(trainer, pl_module):
-                self._draw(trainer, pl_module, _held_out(trainer))
+                self._plot(trainer, pl_module, _held_out(trainer))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every == 0 or trainer.current_epoch % self.every != 0:
-            self._draw(trainer, pl_module, _held_out(trainer))
+            self._plot(trainer, pl_module, _held_out(trainer))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._draw(trainer, pl_module, "test")
+        self._plot(trainer, pl_module, "test")
 
-    def _draw(self, trainer: Trainer, module: LightningModule, split: str) -> None:
+    def _plot(self, trainer: Trainer, module: LightningModule, split: str) -> None:
         assert isinstance(module, VAEModule)
-        with whole_weights(trainer):
+        with full_weights(trainer):
             if trainer.is_global_zero:
-                self._draw_whole(trainer, module, split)
+                self._plot_all(trainer, module, split)
 
-    def _draw_whole(self, trainer: Trainer, module: VAEModule, split: str) -> None:
+    def _plot_all(self, trainer: Trainer, module: VAEModule, split: str) -> None:
         data = _data(trainer)
         shown = torch.arange(len(data.splits[split]))[: self.num_images]
         batch = next(data.batches(split, self.num_images, module.device, shown))
         with torch.random.fork_rng():
-            figures = draw_all(module.model, batch, split)
+            figures = plot_all(module.model, batch, split)
         for name, path in save_figures(figures, self.folder).items():
             for logger in trainer.loggers:
                 log_image(logger, f"media/{name}", path, trainer.global_step)

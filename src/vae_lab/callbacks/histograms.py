@@ -4,7 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vae_lab.errors import InputError, whole
+from vae_lab.errors import InputError, whole_number
 from vae_lab.loggers import log_histograms, takes_histograms
 from vae_lab.training.module import VAEModule
 
@@ -18,7 +18,7 @@ class Histograms(Callback):
     def __init__(self, every_n_steps: int | None = None) -> None:
         """None sends nothing. Raises InputError below 1."""
         key = "callbacks.histograms.every_n_steps"
-        self.every = None if every_n_steps is None else whole(key, every_n_steps, 1)
+        self.every = None if every_n_steps is None else whole_number(key, every_n_steps, 1)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Raises InputError where no logger takes histograms."""

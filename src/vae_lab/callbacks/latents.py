@@ -6,8 +6,8 @@ from torch import Tensor
 
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
-from vae_lab.distributed.sharding import whole_weights
-from vae_lab.errors import whole
+from vae_lab.distributed.sharding import full_weights
+from vae_lab.errors import whole_number
 from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
 from vae_lab.loggers import log_histograms
 from vae_lab.training.module import VAEModule
@@ -24,7 +24,7 @@ class Latents(Callback):
 
     def __init__(self, num_images: int = 1000) -> None:
         """`num_images` training images stand in where there is no validation data."""
-        self.num_images = whole("callbacks.latents.num_images", num_images, 1)
+        self.num_images = whole_number("callbacks.latents.num_images", num_images, 1)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
@@ -38,7 +38,7 @@ class Latents(Callback):
             return
         shown = torch.arange(len(data.splits["train"]))[: self.num_images]
         pl_module.model.eval()
-        with averaged_weights(trainer, pl_module), whole_weights(trainer):
+        with averaged_weights(trainer, pl_module), full_weights(trainer):
             for batch in data.batches("train", data.batch_size, pl_module.device, shown):
                 pl_module.latents.update(pl_module.model(batch, pl_module.estimator.draw))
         pl_module.model.train()
@@ -53,7 +53,7 @@ class Latents(Callback):
         )
         histograms = {
             "latent/kl_per_unit": units["kl"],
-            "latent/mean_variance_per_unit": units["mean_variance"],
+            "latent/mean_variance_per_unit": units["variance_of_means"],
         }
         for logger in trainer.loggers:
             log_histograms(logger, histograms, trainer.global_step)
@@ -61,11 +61,11 @@ class Latents(Callback):
 
 def summary(units: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars of what `LatentUnits` found; NaN for those of a KL that is no sum over units."""
-    variance, mean_variance, kl = units["variance"], units["mean_variance"], units["kl"]
+    variance, variance_of_means, kl = units["variance"], units["variance_of_means"], units["kl"]
     return {
-        "active_share": (mean_variance > ACTIVE_THRESHOLD).double().mean(),
+        "active_share": (variance_of_means > ACTIVE_THRESHOLD).double().mean(),
         "posterior_stddev": variance.mean().sqrt(),
-        "aggregate_stddev": (variance + mean_variance).mean().sqrt(),
+        "aggregate_stddev": (variance + variance_of_means).mean().sqrt(),
         "kl_mean": kl.mean(),
         "kl_median": kl.median(),
         "kl_max": kl.max(),

@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
 from vae_lab.distributed.signals import Interrupted, Interruption
-from vae_lab.errors import whole
+from vae_lab.errors import whole_number
 from vae_lab.training.module import VAEModule
 
 
@@ -55,7 +55,7 @@ class LastCheckpoint(lightning.Checkpoint):
         self.interruption = Interruption()
         self.every = None
         if every_n_steps is not None:
-            self.every = whole("callbacks.last.every_n_steps", every_n_steps, 1)
+            self.every = whole_number("callbacks.last.every_n_steps", every_n_steps, 1)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.listen()

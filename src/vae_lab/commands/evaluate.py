@@ -14,8 +14,8 @@ from rich.table import Table
 from vae_lab.config import build
 from vae_lab.config.allowed import check_parts
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, number, whole
-from vae_lab.evaluation.figures import draw_all, save_figures
+from vae_lab.errors import InputError, number, whole_number
+from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, _some, score
 from vae_lab.storage.checkpoint import checkpoint_path, run_folder
 from vae_lab.storage.provenance import commit, device_name, versions
@@ -44,9 +44,9 @@ def evaluate_task(settings: DictConfig) -> None:
             f"{out} cannot be made ({error.strerror}): set evaluate.out to another."
         ) from error
     started = time.monotonic()
-    figures = score(trained, data, cfg)
+    estimates = score(trained, data, cfg)
     report = {
-        "figures": {name: asdict(figure) for name, figure in figures.items()},
+        "estimates": {name: asdict(estimate) for name, estimate in estimates.items()},
         **_origin(trained, data, cfg, device),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -54,15 +54,15 @@ def evaluate_task(settings: DictConfig) -> None:
     partial.write_text(json.dumps(report, indent=2) + "\n")
     partial.replace(out / "evaluation.json")
     shown = _some(trained, data, "test", 1000, cfg.seed)
-    save_figures(draw_all(trained.model, shown, "test"), out / "figures")
+    save_figures(plot_all(trained.model, shown, "test"), out / "figures")
     _print(report, out)
 
 
 def _check(cfg: DictConfig) -> None:
-    for name in ("k", "batch_size", "samples_per_class"):
-        whole(f"evaluate.{name}", cfg[name], 1)
-    whole("evaluate.limit", 1 if cfg.limit is None else cfg.limit, 1)
-    whole("evaluate.seed", cfg.seed, 0)
+    for name in ("num_draws", "batch_size", "samples_per_class"):
+        whole_number(f"evaluate.{name}", cfg[name], 1)
+    whole_number("evaluate.limit", 1 if cfg.limit is None else cfg.limit, 1)
+    whole_number("evaluate.seed", cfg.seed, 0)
     number("evaluate.memory_mib", cfg.memory_mib, 0)
     devices = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     if cfg.device not in devices:
@@ -103,7 +103,7 @@ def _origin(
         "measure": NOT_A_LIKELIHOOD if support is Support.GREY else support.value,
         "comparable": support is not Support.GREY,
         "evidence_of": "log p(x|y)" if trained.model.reads_labels else "log p(x)",
-        "k": 1 if support is Support.GREY else cfg.k,
+        "num_draws": 1 if support is Support.GREY else cfg.num_draws,
         "draw_seed": cfg.seed,
         "dataset": data.source.name,
         "split_hash": data.split_hash,
@@ -129,19 +129,21 @@ def _print(report: dict[str, Any], out: Path) -> None:
     subset = "" if report["items"] == report["of_test_items"] else f" of {report['of_test_items']}"
     console.print(
         f"{report['model']}: {report['items']}{subset} test items, {report['evidence_of']}, "
-        f"K = {report['k']}, {report['preparation']}",
+        f"{report['num_draws']} draws, {report['preparation']}",
         highlight=False,
         soft_wrap=True,
     )
     table = Table()
-    for column, justify in (("figure", "left"), ("value", "right"), ("+- s.e.", "right")):
+    for column, justify in (("estimate", "left"), ("value", "right"), ("+- s.e.", "right")):
         table.add_column(column, justify=justify)  # type: ignore[arg-type]
-    for name, figure in report["figures"].items():
-        digits = 2 if figure["unit"] == "nats" else 3
+    for name, estimate in report["estimates"].items():
+        digits = 2 if estimate["unit"] == "nats" else 3
         table.add_row(
-            f"{name}, {figure['unit']}",
-            f"{figure['value']:.{digits}f}",
-            "" if figure["standard_error"] is None else f"{figure['standard_error']:.{digits}f}",
+            f"{name}, {estimate['unit']}",
+            f"{estimate['value']:.{digits}f}",
+            ""
+            if estimate["standard_error"] is None
+            else f"{estimate['standard_error']:.{digits}f}",
         )
     console.print(table)
     if not report["comparable"]:

@@ -15,14 +15,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from vae_lab.callbacks import MaxSteps
 from vae_lab.config.allowed import _arguments, check_parts, locate
 from vae_lab.data import ImageDataModule, Source
-from vae_lab.errors import InputError, one_line, whole
+from vae_lab.errors import InputError, one_line, whole_number
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import Likelihood
-from vae_lab.training.checkpoint_io import WholeCheckpoints
+from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 
 
-def part(cfg: Any, where: str, **arguments: Any) -> Any:
+def instance(cfg: Any, where: str, **arguments: Any) -> Any:
     """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
     try:
         return instantiate(cfg, **arguments, _convert_="all")
@@ -65,17 +65,17 @@ def model(cfg: Any) -> LatentVariableModel:
     check_parts(plain, "model", packages=("vae_lab",))
     if not issubclass(locate(plain["_target_"]), LatentVariableModel):
         raise InputError(f"model._target_ {plain['_target_']} is not a model.")
-    return part(plain, "model")
+    return instance(plain, "model")
 
 
 def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> VAEModule:
     """The LightningModule, for data that are set up."""
     built = VAEModule(
         model=model(cfg.model),
-        objective=part(cfg.objective, "objective"),
-        estimator=part(cfg.estimator, "estimator"),
-        optimizer=part(cfg.optimizer, "optimizer"),
-        scheduler=part(cfg.scheduler, "scheduler") if cfg.scheduler else None,
+        objective=instance(cfg.objective, "objective"),
+        estimator=instance(cfg.estimator, "estimator"),
+        optimizer=instance(cfg.optimizer, "optimizer"),
+        scheduler=instance(cfg.scheduler, "scheduler") if cfg.scheduler else None,
         seed=cfg.seed,
         dequantized=datamodule.preparation.dequantize,
         record=record,
@@ -112,16 +112,16 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
     settings = OmegaConf.to_container(cfg.trainer, resolve=True)
     assert isinstance(settings, dict)
     max_steps = settings.pop("max_steps", -1)
-    callbacks = [part(node, f"callbacks.{name}") for name, node in nodes.items() if node]
+    callbacks = [instance(node, f"callbacks.{name}") for name, node in nodes.items() if node]
     if max_steps != -1:
-        callbacks.append(MaxSteps(whole("trainer.max_steps", max_steps, 1)))
-    built = part(
+        callbacks.append(MaxSteps(whole_number("trainer.max_steps", max_steps, 1)))
+    built = instance(
         settings,
         "trainer",
         callbacks=callbacks,
         logger=loggers,
-        profiler=part(cfg.profiler, "profiler") if cfg.profiler else None,
-        plugins=[WholeCheckpoints()],
+        profiler=instance(cfg.profiler, "profiler") if cfg.profiler else None,
+        plugins=[AtomicCheckpointIO()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         **({} if has_val else {"limit_val_batches": 0}),
     )

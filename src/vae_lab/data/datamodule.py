@@ -17,7 +17,7 @@ from vae_lab.data.loader import Loader, Picked
 from vae_lab.data.preparation import Preparation, preparation_for
 from vae_lab.data.source import Source
 from vae_lab.data.split import carve
-from vae_lab.errors import InputError, number, whole
+from vae_lab.errors import InputError, number, whole_number
 from vae_lab.seeding import seeded_generator
 from vae_lab.support import Support
 from vae_lab.trace import Batch
@@ -65,9 +65,9 @@ class ImageDataModule(L.LightningDataModule):
         """
         super().__init__()
         for name, count in (("batch_size", batch_size), ("limit", 1 if limit is None else limit)):
-            whole(f"data.{name}", count, 1)
+            whole_number(f"data.{name}", count, 1)
         for name, count in (("eval_seed", eval_seed), ("num_workers", num_workers)):
-            whole(f"data.{name}", count, 0)
+            whole_number(f"data.{name}", count, 0)
         number("data.resident_gib", resident_gib, 0)
         self.source, self.support, self.seed = source, support, seed
         self.x_shape = None if x_shape is None else tuple(x_shape)

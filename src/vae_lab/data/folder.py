@@ -8,7 +8,7 @@ from torchvision.transforms import CenterCrop, Compose, Grayscale, PILToTensor, 
 
 from vae_lab.data.images import ImageFiles
 from vae_lab.data.source import Source
-from vae_lab.errors import InputError, whole
+from vae_lab.errors import InputError, whole_number
 
 
 class Folder(Source):
@@ -18,7 +18,7 @@ class Folder(Source):
 
     def __init__(self, path: str, size: int, channels: int = 3) -> None:
         """`channels` is 3 for colour or 1 for grey. Raises InputError otherwise."""
-        whole("data.size", size, 1)
+        whole_number("data.size", size, 1)
         if channels not in (1, 3):
             raise InputError(f"data.channels must be 1 (grey) or 3 (colour), not {channels}.")
         self.path, self.size, self.channels = Path(path), size, channels

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vae_lab.data.images import ImageSet
 from vae_lab.data.source import Source
-from vae_lab.errors import InputError, number, whole
+from vae_lab.errors import InputError, number, whole_number
 
 
 def carve(
@@ -20,7 +20,7 @@ def carve(
     Raises InputError for sizes that do not fit the data.
     """
     if split_seed is not None:
-        whole("data.split_seed", split_seed, 0)
+        whole_number("data.split_seed", split_seed, 0)
     train, test = source.read()
     count = len(train)
     order = _order(count, split_seed)

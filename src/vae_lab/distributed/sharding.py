@@ -9,7 +9,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 
 
 @contextmanager
-def whole_weights(trainer: Trainer) -> Iterator[None]:
+def full_weights(trainer: Trainer) -> Iterator[None]:
     """Within, each process has all weights, for work outside of a step. Every process must enter.
 
     Does nothing where weights are whole anyway.

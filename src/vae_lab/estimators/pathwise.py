@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lab.errors import whole
+from vae_lab.errors import whole_number
 from vae_lab.estimators.base import Estimator
 from vae_lab.objectives import Objective
 from vae_lab.trace import Latent, Trace, full_precision
@@ -18,7 +18,7 @@ class Pathwise(Estimator):
     def __init__(self, num_draws: int = 1) -> None:
         """`num_draws` is S. Raises InputError below 1."""
         super().__init__()
-        self.num_draws = whole("estimator.num_draws", num_draws, 1)
+        self.num_draws = whole_number("estimator.num_draws", num_draws, 1)
 
     @full_precision
     def draw(self, q: Distribution, p: Distribution) -> Latent:

@@ -27,30 +27,34 @@ class Evidence:
 
 @torch.no_grad()
 def evidence(
-    model: LatentVariableModel, batches: Iterable[Batch], k: int, memory_mib: float, seed: int
+    model: LatentVariableModel,
+    batches: Iterable[Batch],
+    num_draws: int,
+    memory_mib: float,
+    seed: int,
 ) -> Iterator[Evidence]:
-    """The evidence of each batch, with `k` draws of z per datum taken in chunks.
+    """The evidence of each batch, with `num_draws` draws of z per datum taken in chunks.
 
     A chunk takes as many draws as `memory_mib` MiB of activations allow, at least one. The
-    importance-weighted bound (Burda et al. 2016) rises towards log p(x) with `k`, and is the ELBO's
-    estimate at k = 1.
+    importance-weighted bound (Burda et al. 2016) rises towards log p(x) with `num_draws`, and is the
+    ELBO's estimate at 1.
     """
     per_draw = activation_bytes(model)
     for number, batch in enumerate(batches):
         reseed(batch.x.device, seed, "evidence", number)
-        chunk = max(1, min(k, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
+        chunk = max(1, min(num_draws, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
         log_w, bound, rate, distortion = [], [], [], []
-        for start in range(0, k, chunk):
-            draws = min(chunk, k - start)
+        for start in range(0, num_draws, chunk):
+            draws = min(chunk, num_draws - start)
             trace = model(batch, sampled(draws))
             log_w.append(trace.log_w.double())
             bound.append(elbo(trace).double() * draws)
             rate.append(trace.kl.sum(0).mean(0).double() * draws)
             distortion.append(-trace.log_px.mean(0).double() * draws)
-        log_px = torch.cat(log_w).logsumexp(0) - math.log(k)
+        log_px = torch.cat(log_w).logsumexp(0) - math.log(num_draws)
         means = torch.cat([latent.q.mean.flatten(1) for latent in trace.latents], 1)
         mean_bound, mean_rate, mean_distortion = (
-            torch.stack(sums).sum(0).cpu() / k for sums in (bound, rate, distortion)
+            torch.stack(sums).sum(0).cpu() / num_draws for sums in (bound, rate, distortion)
         )
         yield Evidence(mean_bound, mean_rate, mean_distortion, log_px.cpu(), means.double().cpu())
 

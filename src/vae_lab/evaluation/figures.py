@@ -1,6 +1,6 @@
 """Figures of a model, drawn with matplotlib from decoder means (and draws, where they differ).
 
-Every function returns a Figure; `draw_all` decides which ones a model calls for.
+Every function returns a Figure; `plot_all` decides which ones a model calls for.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ from vae_lab.trace import Batch
 
 
 @torch.no_grad()
-def draw_all(
+def plot_all(
     model: LatentVariableModel, batch: Batch, name: str = "test", seed: int = 0
 ) -> dict[str, Figure]:
     """Every figure that fits `model`; `batch` holds the images of split `name` to show.

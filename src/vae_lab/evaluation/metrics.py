@@ -91,7 +91,7 @@ class LatentUnits(Metric):
     """What each latent unit does, averaged over the data; units of all layers, one after another.
 
     `compute` returns, each of shape (units,): the posterior's `variance` E_x Var[z|x], the
-    `mean_variance` Var_x E[z|x], which together are the aggregate posterior's, and the `kl` in
+    `variance_of_means` Var_x E[z|x], which together are the aggregate posterior's, and the `kl` in
     nats, NaN where the KL is no sum over units.
     """
 
@@ -115,7 +115,7 @@ class LatentUnits(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Each statistic, by name."""
         mean, square, variance, kl = self.total / self.count
-        return {"variance": variance, "mean_variance": square - mean.square(), "kl": kl}
+        return {"variance": variance, "variance_of_means": square - mean.square(), "kl": kl}
 
 
 def _per_unit(latent: Latent) -> Tensor:

@@ -1,4 +1,4 @@
-"""Figures over a test set, each with its standard error."""
+"""Estimates over a test set, each with its standard error."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from vae_lab.seeding import seeded_generator
 
 
 @dataclass(frozen=True)
-class Figure:
+class Estimate:
     """What is reported of a test set."""
 
     value: float
@@ -19,13 +19,13 @@ class Figure:
     unit: str
 
 
-def mean_figure(values: Tensor, unit: str) -> Figure:
+def mean_estimate(values: Tensor, unit: str) -> Estimate:
     """The mean of one value per datum, (N,)."""
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
-    return Figure(float(values.mean()), error, unit)
+    return Estimate(float(values.mean()), error, unit)
 
 
-def active_units(means: Tensor, seed: int, resamples: int = 200) -> Figure:
+def active_units(means: Tensor, seed: int, resamples: int = 200) -> Estimate:
     """Units with Var_x(E[z|x]) > 0.01, from all posterior means, (N, units).
 
     The standard error is a bootstrap's over the data.
@@ -38,4 +38,4 @@ def active_units(means: Tensor, seed: int, resamples: int = 200) -> Figure:
     variance = weights @ centred.square() - (weights @ centred).square()
     counts = (variance > ACTIVE_THRESHOLD).sum(1).double()
     value = (centred.square().mean(0) > ACTIVE_THRESHOLD).sum()
-    return Figure(float(value), float(counts.std()), f"of {means.shape[1]}")
+    return Estimate(float(value), float(counts.std()), f"of {means.shape[1]}")

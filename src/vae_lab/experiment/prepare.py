@@ -19,7 +19,7 @@ from vae_lab.config.allowed import check_parts
 from vae_lab.config.restore import load_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
-from vae_lab.errors import InputError, whole
+from vae_lab.errors import InputError, whole_number
 from vae_lab.objectives import Objective
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
@@ -60,7 +60,7 @@ def prepare(cfg: DictConfig, folder: Path) -> Job:
     if missing:
         keys = ", ".join(sorted(missing))
         raise InputError(f"not set: {keys}. Say, for example, {sorted(missing)[0]}=...")
-    whole("seed", cfg.seed, 0)
+    whole_number("seed", cfg.seed, 0)
     check_parts(cfg)
     datamodule = build.data(cfg)
     datamodule.setup()
@@ -96,7 +96,7 @@ def prepare(cfg: DictConfig, folder: Path) -> Job:
     if cfg.compile:
         compile_pass(module.model)
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
-    loggers: list[Logger] = [build.part(cfg.logger, "logger")] if logs else []
+    loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
     with without_noise():
         trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
     _check_length(cfg, module.objective, len(datamodule.train_dataloader()))

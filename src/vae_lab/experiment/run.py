@@ -24,8 +24,8 @@ from vae_lab.experiment.report import announce, report
 from vae_lab.experiment.resume import length
 from vae_lab.loggers import WandB
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
-from vae_lab.storage.files import whole_file
-from vae_lab.storage.run_folder import asked, held, result, stored_config
+from vae_lab.storage.files import atomic_file
+from vae_lab.storage.run_folder import config_digest, held, result, stored_config
 from vae_lab.training.lr_find import suggest_lr
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
     then nothing has been written.
     """
     with _refused_cleanly(folder):
-        cfg.asked = cfg.asked or asked(cfg)
+        cfg.config_digest = cfg.config_digest or config_digest(cfg)
         if group.rank() == 0:
             _check_folder(cfg, folder)
         cfg.run_dir = str(folder)
@@ -80,7 +80,7 @@ def run(cfg: DictConfig, folder: Path, choices: Mapping[str, str], console: Cons
 def ended(cfg: DictConfig, folder: Path) -> Run | None:
     """The finished run in `folder`, if it is of this very job, not yet filled in."""
     stored = stored_config(folder)
-    if stored is None or result(folder) is None or stored.asked != asked(cfg):
+    if stored is None or result(folder) is None or stored.config_digest != config_digest(cfg):
         return None
     return _run_in(folder)
 
@@ -133,7 +133,7 @@ def _fit_and_test(job: Job) -> Run:
 
 def _keep(run: Run, job: Job) -> None:
     found = {"metrics": run.metrics, "best": run.best, "measure": _measure(job)}
-    with whole_file(run.folder / "result.json") as part:
+    with atomic_file(run.folder / "result.json") as part:
         part.write_text(json.dumps(found) + "\n")
 
 
@@ -141,7 +141,7 @@ def _check_folder(cfg: DictConfig, folder: Path) -> None:
     stored = stored_config(folder)
     if stored is None:
         return
-    if stored.asked != cfg.asked:
+    if stored.config_digest != cfg.config_digest:
         raise InputError(f"{folder} holds another run already: set hydra.run.dir to a new folder.")
     if result(folder) is not None and length(stored) == length(cfg):
         raise InputError(
@@ -161,7 +161,7 @@ def _claimed(job: Job) -> Iterator[None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder))
-            with whole_file(folder / "config.yaml") as part:
+            with atomic_file(folder / "config.yaml") as part:
                 OmegaConf.save(cfg, part, resolve=True)
             for old in ("result.json", "failed.json"):
                 (folder / old).unlink(missing_ok=True)

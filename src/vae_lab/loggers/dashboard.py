@@ -1,7 +1,7 @@
 """A W&B project's dashboard: a workspace view and a report, of the same panels.
 
-`python -m vae_lab.loggers.dashboard entity/project` creates both; `--dry-run` prints their specification
-and needs no network. A panel's metric must be one that runs log: a test holds it.
+`python -m vae_lab.loggers.dashboard entity/project` creates both; `--dry-run` prints their
+specification and needs no network. A panel's metric must be one that runs log: a test holds it.
 """
 
 import argparse

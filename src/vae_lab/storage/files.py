@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A name to write to; when the block ends well, what lies there becomes `path`, in one step.
 
     A crash or a power cut leaves the old file or the new one, never a part of either.

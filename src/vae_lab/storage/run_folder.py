@@ -14,7 +14,7 @@ from vae_lab.errors import InputError
 from vae_lab.storage.checkpoint import read_checkpoint
 
 
-def asked(cfg: DictConfig) -> str:
+def config_digest(cfg: DictConfig) -> str:
     """A digest of a job's configuration as it was asked for, before anything is filled in."""
     plain = json.dumps(OmegaConf.to_container(cfg, resolve=True), sort_keys=True, default=str)
     return hashlib.sha256(plain.encode()).hexdigest()[:12]
@@ -32,7 +32,7 @@ def stored_config(folder: Path) -> DictConfig | None:
     if not path.is_file():
         return None
     cfg = OmegaConf.load(path)
-    if not isinstance(cfg, DictConfig) or "asked" not in cfg:
+    if not isinstance(cfg, DictConfig) or "config_digest" not in cfg:
         raise InputError(f"{path} is no run's configuration: choose another folder.")
     return cfg
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from vae_lab.config.allowed import locate
 from vae_lab.distributed import group
 from vae_lab.errors import InputError
-from vae_lab.storage.files import whole_file
+from vae_lab.storage.files import atomic_file
 
 _INDIFFERENT = ("batch_size", "num_workers", "resident_gib")
 """Settings of the data that change no figure's meaning."""
@@ -50,7 +50,7 @@ def _begin(config: DictConfig) -> None:
         _check_search(config, asked)
     folder.mkdir(parents=True, exist_ok=True)
     varied = [override.get_key_element() for override in asked if override.is_sweep_override()]
-    with whole_file(folder / "sweep.json") as part:
+    with atomic_file(folder / "sweep.json") as part:
         part.write_text(json.dumps({"varied": varied}) + "\n")
     if _is_search(config):
         _count_trials(config.hydra.sweeper, folder)

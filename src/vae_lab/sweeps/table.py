@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vae_lab.config.allowed import locate
-from vae_lab.config.build import part
+from vae_lab.config.build import instance
 from vae_lab.errors import InputError
 from vae_lab.loggers import WandB, log_image
 from vae_lab.storage.run_folder import result, run_folders, stored_config
@@ -106,7 +106,7 @@ def write_table(sweep: Path, console: Console) -> int:
     header, lines = _cells(table)
     with (sweep / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
-    figure = draw(table)
+    figure = plot(table)
     FigureCanvasAgg(figure).figure.savefig(sweep / "table.png", dpi=120)
     _print(table, console)
     console.print(f"Sweep folder: {sweep}", highlight=False, markup=False, soft_wrap=True)
@@ -156,7 +156,7 @@ def _shown(row: Row, name: str) -> str:
     return f"{row.mean(name):.{digits}f}" + ("" if sd is None else f" +- {sd:.{digits}f}") + star
 
 
-def draw(table: list[Row]) -> Figure:
+def plot(table: list[Row]) -> Figure:
     """One panel per measure: each seed's best monitored figure, and their mean."""
     measures = [m for m in dict.fromkeys(row.measure for row in table) if m]
     figure = Figure(figsize=(7, 1.2 + 0.5 * len(table) + 0.6 * len(measures)), layout="constrained")
@@ -184,7 +184,7 @@ def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
         return
     name = f"{cfg.group}: table"
     settings = {"save_dir": str(sweep), "name": name, "id": None, "tags": ["table"]}
-    logger = part(OmegaConf.merge(cfg.logger, settings), "logger")
+    logger = instance(OmegaConf.merge(cfg.logger, settings), "logger")
     assert isinstance(logger, WandB)
     logger.log_table("sweep/table", columns=header, data=lines)
     log_image(logger, "media/sweep", sweep / "table.png", 0)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from vae_lab.storage.files import whole_file
+from vae_lab.storage.files import atomic_file
 
 
-class WholeCheckpoints(TorchCheckpointIO):
+class AtomicCheckpointIO(TorchCheckpointIO):
     """Checkpoints written whole or not at all, and read without running code from them.
 
     The last.ckpt before the newest one stays beside it as previous.ckpt.
@@ -24,10 +24,10 @@ class WholeCheckpoints(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
         torch.save(checkpoint, content)
-        with whole_file(path) as part:
+        with atomic_file(path) as part:
             part.write_bytes(content.getvalue())  # a getbuffer() in a traceback crashes 3.12.1
             if path.name == "last.ckpt" and path.exists():
-                with whole_file(path.with_name("previous.ckpt")) as linked:
+                with atomic_file(path.with_name("previous.ckpt")) as linked:
                     os.link(path, linked)
 
     def load_checkpoint(

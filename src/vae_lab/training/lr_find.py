@@ -45,7 +45,7 @@ def suggest_lr(
     )
     best = steepest(rates, losses)
     if trainer.is_global_zero:
-        save_figures({"lr_find": _draw(rates, losses, best)}, folder / "figures")
+        save_figures({"lr_find": _plot(rates, losses, best)}, folder / "figures")
         console.print(
             f"Suggested: optimizer.lr={best:.2g} in place of lr_find=true. Nothing was trained; "
             f"the search is drawn in {folder / 'figures' / 'lr_find.png'}",
@@ -68,7 +68,7 @@ def steepest(rates: Tensor, losses: Tensor) -> float:
     raise InputError("lr_find saw the loss fall at no learning rate: training cannot begin so.")
 
 
-def _draw(rates: Tensor, losses: Tensor, best: float) -> Figure:
+def _plot(rates: Tensor, losses: Tensor, best: float) -> Figure:
     figure = Figure(layout="constrained")
     axes = figure.subplots()
     axes.plot(rates, losses)

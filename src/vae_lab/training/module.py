@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vae_lab.distributed.sharding import whole_weights
+from vae_lab.distributed.sharding import full_weights
 from vae_lab.errors import InputError
 from vae_lab.estimators import Estimator
 from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, bits_per_dim
@@ -98,7 +98,7 @@ class VAEModule(L.LightningModule):
             return
         with (
             torch.no_grad(),
-            whole_weights(self.trainer),
+            full_weights(self.trainer),
         ):  # one more pass: what that step did to the weights shows only now
             trace = self.model(batch, self.estimator.draw)
             self._note(self.objective(trace, self.epoch_time).mean())
