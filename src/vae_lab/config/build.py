@@ -1,5 +1,6 @@
 """From configuration to objects."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
+from vae_lab.training.nan_guard import NaNGuard
 
 
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:
@@ -70,24 +72,27 @@ def model(cfg: Any) -> LatentVariableModel:
 
 def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> VAEModule:
     """The LightningModule, for data that are set up."""
-    built = VAEModule(
-        model=model(cfg.model),
-        objective=instance(cfg.objective, "objective"),
+    built = model(cfg.model)
+    context = replace(built.context(), num_data=len(datamodule.splits["train"]))
+    module = VAEModule(
+        model=built,
+        objective=instance(cfg.objective, "objective")(context),
         estimator=instance(cfg.estimator, "estimator"),
         optimizer=instance(cfg.optimizer, "optimizer"),
         scheduler=instance(cfg.scheduler, "scheduler") if cfg.scheduler else None,
         seed=cfg.seed,
         dequantized=datamodule.preparation.dequantize,
         record=record,
+        guard=NaNGuard(ignores_steps=bool(cfg.gradient_skip), stops=not cfg.lr_find),
     )
-    _rehearse(built, has_val=len(datamodule.splits["val"]) > 0)
-    return built
+    _rehearse(module, has_val=len(datamodule.splits["val"]) > 0)
+    return module
 
 
 def _rehearse(module: VAEModule, has_val: bool) -> None:
     """One step on a parameter that does not matter: partials refuse arguments only when called."""
     try:
-        optimizer = module.optimizer([nn.Parameter(torch.zeros(()))])
+        optimizer = module.optimizer([{"params": [nn.Parameter(torch.zeros(()))]}])
         scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
         optimizer.step()
         if isinstance(scheduler, ReduceLROnPlateau) and not has_val:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,14 @@ from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError, whole_number
 from vae_lab.objectives import Objective
+from vae_lab.seeding import seeded_generator
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
 from vae_lab.storage.run_folder import newest_checkpoint
-from vae_lab.trace import Trace
+from vae_lab.trace import Batch, Trace
 from vae_lab.training.compiling import compile_pass
 from vae_lab.training.module import VAEModule
+from vae_lab.training.step import step
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,6 @@ class Job:
     def another_module(self) -> VAEModule:
         """One like `module`, with new weights, at the same time of the training."""
         another = build.training(self.cfg, self.datamodule, self.module.record)
-        another.epoch_time = self.module.epoch_time
         return another
 
 
@@ -88,11 +90,12 @@ def prepare(cfg: DictConfig, folder: Path) -> Job:
     L.seed_everything(cfg.seed, verbose=False)
     module = build.training(cfg, datamodule, record)
     record["parameters"] = num_parameters(module.model)
-    if cfg.init_from is not None and start is None:
+    if start is None and cfg.init_from is None:
+        module.model.initialise(partial(_take, datamodule))
+    elif start is None:
         load_weights(module.model, cfg.init_from)
     batch = next(datamodule.batches("train", 2, torch.device("cpu")))
-    trace: Trace = module.model(batch, module.estimator.draw)
-    module.estimator.surrogate(module.objective, trace, torch.tensor(0.0))
+    first = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
     if cfg.compile:
         compile_pass(module.model)
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
@@ -100,7 +103,13 @@ def prepare(cfg: DictConfig, folder: Path) -> Job:
     with without_noise():
         trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
     _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
-    return Job(cfg, folder, datamodule, module, trainer, loggers, trace, start)
+    return Job(cfg, folder, datamodule, module, trainer, loggers, first.trace, start)
+
+
+def _take(data: ImageDataModule, n: int) -> Batch:
+    """`n` training data, chosen at random."""
+    order = torch.randperm(len(data.splits["train"]), generator=seeded_generator(data.seed, "take"))
+    return next(data.batches("train", n, torch.device("cpu"), order[:n]))
 
 
 def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -88,7 +87,7 @@ def report(
     else:
         last = metrics["train/elbo"]
         table.add_row(f"train/elbo of the last epoch, nats{conditional}", f"{last:.2f}")
-    units = {"bits_per_dim": "", "active_units": f" of {torch.Size(module.model.z_shape).numel()}"}
+    units = {"bits_per_dim": "", "active_units": f" of {module.model.num_units}"}
     for name, value in metrics.items():
         split, _, figure = name.partition("/")
         if split == "test":

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
-from vae_lab.model.family import Size
+from vae_lab.model.distributions import Size
 
 
 class Normal(TorchNormal):

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent
 
+from vae_lab.model.family import ElementwiseFamily
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.support import Support
 
@@ -13,7 +14,7 @@ def _bernoulli(logits: Tensor, event_dims: int) -> Distribution:
     return Independent(base, event_dims, validate_args=False)
 
 
-class Bernoulli(Likelihood):
+class Bernoulli(Likelihood, ElementwiseFamily):
     """p(x|z) = prod_i Bernoulli(x_i; sigmoid(logit_i)), for binarised data."""
 
     params_per_value = 1
@@ -23,7 +24,7 @@ class Bernoulli(Likelihood):
         return _bernoulli(params, len(self.event_shape))
 
 
-class BernoulliGrey(Likelihood):
+class BernoulliGrey(Likelihood, ElementwiseFamily):
     """Cross-entropy on grey pixels: what many tutorials train.
 
     No density over [0, 1] and no probability over levels, so its figures are not log-likelihoods

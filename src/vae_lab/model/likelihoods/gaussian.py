@@ -4,13 +4,14 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.family import ElementwiseFamily
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.model.likelihoods.sigma import Sigma
 from vae_lab.support import Support
 from vae_lab.trace import Shape
 
 
-class Gaussian(Likelihood):
+class Gaussian(Likelihood, ElementwiseFamily):
     """p(x|z) = N(x; mean(z), sigma^2 I), a density; the mean lies in (0, 1), as the data do."""
 
     params_per_value = 1
