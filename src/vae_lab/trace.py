@@ -102,6 +102,9 @@ def centre(q: Distribution) -> Tensor:
 
     The mode of a discrete q, else the mean; that of a q without one in closed form, such as a
     flow, is the mean of 64 draws. It may be costly: never computed in a training step.
+
+    >>> centre(torch.distributions.OneHotCategorical(torch.tensor([0.2, 0.8])))
+    tensor([0., 1.])
     """
     try:
         discrete = q.support.is_discrete  # type: ignore[union-attr]

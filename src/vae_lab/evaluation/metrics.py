@@ -19,7 +19,10 @@ def bits_per_dim(nats: float, dims: int, support: Support, dequantized: bool) ->
     """Bits per dimension of a negative log-likelihood of `nats` over `dims` values.
 
     Discrete likelihoods: nats / (dims ln 2). Densities of dequantised 8-bit data, x = (k + u)/256:
-    that plus 8 bits, an upper bound on the discrete figure. None where it is not defined.
+    that plus 8 bits, an upper bound on the discrete number. None where it is not defined.
+
+    >>> bits_per_dim(784 * math.log(2), 784, Support.BINARY, dequantized=False)
+    1.0
     """
     bits = nats / (dims * math.log(2))
     if support.is_discrete:

@@ -41,7 +41,7 @@ class ElementwiseFamily(Family, ABC):
 
     @property
     def param_shape(self) -> Shape:
-        """The event's, grown in dimension 0 alone: what a channel is to an image."""
+        """The event's, grown in dimension 0 alone, which in an image is that of the channels."""
         first, *rest = self.event_shape
         return (self.params_per_value * first, *rest)
 
@@ -51,5 +51,9 @@ class ElementwiseFamily(Family, ABC):
 
 
 def soft_bound(value: Tensor, bound: float) -> Tensor:
-    """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere."""
+    """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere.
+
+    >>> soft_bound(torch.tensor([0.1, 100.0]), 7.0)
+    tensor([0.1000, 7.0000])
+    """
     return bound * torch.tanh(value / bound)

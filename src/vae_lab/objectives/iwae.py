@@ -14,7 +14,11 @@ from vae_lab.trace import Trace
 
 
 def log_mean_exp(log_w: Tensor) -> Tensor:
-    """Log 1/S sum_s w_s over the S draws of (S, B), in nats, (B,)."""
+    """Log 1/S sum_s w_s over the S draws of (S, B), in nats, (B,).
+
+    >>> log_mean_exp(torch.tensor([[0.0], [math.log(3)]])) - math.log(2)
+    tensor([0.])
+    """
     return log_w.logsumexp(0) - math.log(len(log_w))
 
 

@@ -28,5 +28,9 @@ class Normal(TorchNormal):
 
 
 def diagonal_normal(loc: Tensor, scale: Tensor, event_dims: int) -> Distribution:
-    """N(loc, diag(scale^2)), its last `event_dims` dimensions one event."""
+    """N(loc, diag(scale^2)), its last `event_dims` dimensions one event.
+
+    >>> diagonal_normal(torch.zeros(5, 3), torch.ones(5, 3), 1).log_prob(torch.zeros(3)).shape
+    torch.Size([5])
+    """
     return Independent(Normal(loc, scale), event_dims, validate_args=False)

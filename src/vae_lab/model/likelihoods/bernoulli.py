@@ -15,7 +15,11 @@ def _bernoulli(logits: Tensor, event_dims: int) -> Distribution:
 
 
 class Bernoulli(Likelihood, ElementwiseFamily):
-    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(logit_i)), for binarised data."""
+    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(logit_i)), for binarised data.
+
+    >>> Bernoulli((1, 28, 28))(torch.zeros(1, 28, 28)).log_prob(torch.zeros(1, 28, 28)) / 784
+    tensor(-0.6931)
+    """
 
     params_per_value = 1
     support = Support.BINARY
@@ -27,7 +31,7 @@ class Bernoulli(Likelihood, ElementwiseFamily):
 class BernoulliGrey(Likelihood, ElementwiseFamily):
     """Cross-entropy on grey pixels: what many tutorials train.
 
-    No density over [0, 1] and no probability over levels, so its figures are not log-likelihoods
+    No density over [0, 1] and no probability over levels, so its numbers are not log-likelihoods
     and compare with nothing but themselves.
     """
 

@@ -18,6 +18,7 @@ class Gaussian(Likelihood, ElementwiseFamily):
     support = Support.CONTINUOUS
 
     def __init__(self, event_shape: Shape, sigma: Sigma) -> None:
+        """`event_shape` is that of x; `sigma` the standard deviation that all values share."""
         super().__init__(event_shape)
         self.sigma = sigma
 

@@ -8,7 +8,11 @@ from vae_lab.model.family import ElementwiseFamily, soft_bound
 
 
 class DiagonalGaussian(ElementwiseFamily):
-    """N(mu, diag(sigma^2)) of mu and log sigma^2, which is bounded softly within +-14."""
+    """N(mu, diag(sigma^2)) of mu and log sigma^2, which is bounded softly within +-14.
+
+    >>> DiagonalGaussian((32,)).param_shape
+    (64,)
+    """
 
     params_per_value = 2
 
