@@ -1,10 +1,11 @@
 """From configuration to objects."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -24,17 +25,24 @@ from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
 
 
-def instance(cfg: Any, where: str, **arguments: Any) -> Any:
-    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
+@contextmanager
+def _in_one_line(where: str) -> Iterator[None]:
+    """Whatever a part refuses as it is built, as an InputError with the reason."""
     try:
-        return instantiate(cfg, **arguments, _convert_="all")
-    except InstantiationException as error:
+        yield
+    except Exception as error:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
         if isinstance(cause, InputError):
             raise InputError(str(cause)) from error
         raise InputError(f"{where} cannot be built: {one_line(cause)}") from error
+
+
+def instance(cfg: Any, where: str, **arguments: Any) -> Any:
+    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
+    with _in_one_line(where):
+        return instantiate(cfg, **arguments, _convert_="all")
 
 
 def data(cfg: DictConfig) -> ImageDataModule:
@@ -74,9 +82,11 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
     """The LightningModule, for data that are set up."""
     built = model(cfg.model)
     context = replace(built.context(), num_data=len(datamodule.splits["train"]))
+    with _in_one_line("objective"):
+        objective = instance(cfg.objective, "objective")(context)
     module = VAEModule(
         model=built,
-        objective=instance(cfg.objective, "objective")(context),
+        objective=objective,
         estimator=instance(cfg.estimator, "estimator"),
         optimizer=instance(cfg.optimizer, "optimizer"),
         scheduler=instance(cfg.scheduler, "scheduler") if cfg.scheduler else None,
@@ -91,7 +101,7 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
 
 def _rehearse(module: VAEModule, has_val: bool) -> None:
     """One step on a parameter that does not matter: partials refuse arguments only when called."""
-    try:
+    with _in_one_line("optimizer or scheduler"):
         optimizer = module.optimizer([{"params": [nn.Parameter(torch.zeros(()))]}])
         scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
         optimizer.step()
@@ -99,10 +109,6 @@ def _rehearse(module: VAEModule, has_val: bool) -> None:
             raise InputError("scheduler=plateau needs validation data: set data.val_size above 0.")
         if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
-    except (TypeError, ValueError, ArithmeticError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"optimizer or scheduler cannot be built: {one_line(error)}") from error
 
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
