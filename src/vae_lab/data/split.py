@@ -70,7 +70,6 @@ def _items(key: str, size: float, count: int) -> int:
 
 
 def _check(name: str, images: ImageSet, x_shape: Shape) -> None:
-    """Refuse images or labels of another kind than was said, or than a model can read."""
     labels, found = images.labels, list(images.x_shape)
     if images.x_shape != x_shape:
         raise InputError(
@@ -82,14 +81,6 @@ def _check(name: str, images: ImageSet, x_shape: Shape) -> None:
             f"the labels of {name} must be {len(images)} whole numbers (torch.int64), one an "
             f"image, not {labels.dtype} of shape {tuple(labels.shape)}."
         )
-    if len(images) and not images.is_8bit:
-        pixels = images.in_memory().pixels
-        low, high = pixels.min(), pixels.max()
-        if pixels.dtype != torch.float32 or not (low >= 0 and high <= 1):  # also refuses NaN
-            raise InputError(
-                f"the images of {name} are {pixels.dtype} in {low:.3g}..{high:.3g}: scale them to "
-                "torch.float32 in 0..1, or give torch.uint8."
-            )
 
 
 def _num_classes(name: str, sets: dict[str, ImageSet], said: int | None) -> int | None:

@@ -93,4 +93,9 @@ class Tensors(Source):
             raise InputError(
                 f"'images' in {self.path} are {pixels.dtype}: store uint8, bool or float."
             )
+        low, high = pixels.min(), pixels.max()
+        if not (low >= 0 and high <= 1):  # also refuses NaN
+            raise InputError(
+                f"'images' in {self.path} are floats in {low:.3g}..{high:.3g}: scale them to 0..1."
+            )
         return pixels.to(torch.float32)
