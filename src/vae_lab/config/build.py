@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vae_lab.callbacks import MaxSteps
 from vae_lab.config.allowed import _arguments, check_parts, locate
-from vae_lab.data import ImageDataModule, Source
+from vae_lab.data import DataSettings, ImageDataModule, Source
 from vae_lab.errors import InputError, one_line, whole_number
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import Likelihood
@@ -46,24 +46,24 @@ def instance(cfg: Any, where: str, **arguments: Any) -> Any:
 
 
 def data(cfg: DictConfig) -> ImageDataModule:
-    """The DataModule, not yet set up. Its YAML is flat: what the source takes goes to it."""
+    """The data, read, checked and prepared. Their YAML is flat: what the source takes goes to it.
+
+    Raises InputError for settings that make no sense, and for data that do not fit them.
+    """
     settings = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(settings, dict)
-    source, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
-    if not issubclass(source, Source):
-        raise InputError(f"data._target_ {source.__name__} is not a source of data.")
+    kind, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
+    if not issubclass(kind, Source):
+        raise InputError(f"data._target_ {kind.__name__} is not a source of data.")
     if not issubclass(likelihood, Likelihood):
         raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
-    own = {str(key): settings.pop(key) for key in _arguments(source) if key in settings}
+    own = {str(key): settings.pop(key) for key in _arguments(kind) if key in settings}
     try:
-        return ImageDataModule(
-            source=source(**own),
-            support=likelihood.support,
-            seed=cfg.seed,
-            **{str(key): value for key, value in settings.items()},
-        )
+        source = kind(**own)
+        shared = DataSettings(**{str(key): value for key, value in settings.items()})
     except TypeError as error:
         raise InputError(f"data cannot be built: {one_line(error)}") from error
+    return ImageDataModule(source, shared, likelihood.support, cfg.seed)
 
 
 def model(cfg: Any) -> LatentVariableModel:
