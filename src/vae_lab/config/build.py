@@ -58,11 +58,9 @@ def data(cfg: DictConfig) -> ImageDataModule:
     if not issubclass(likelihood, Likelihood):
         raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
     own = {str(key): settings.pop(key) for key in _arguments(kind) if key in settings}
-    try:
+    with _in_one_line("data"):
         source = kind(**own)
         shared = DataSettings(**{str(key): value for key, value in settings.items()})
-    except TypeError as error:
-        raise InputError(f"data cannot be built: {one_line(error)}") from error
     return ImageDataModule(source, shared, likelihood.support, cfg.seed)
 
 
