@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,36 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from vae_lab.config.allowed import locate
+from vae_lab.config import build
+from vae_lab.config.complete import with_facts
+from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError
+from vae_lab.evaluation.measure import Measure
 from vae_lab.storage.files import atomic_file
 
-_INDIFFERENT = ("batch_size", "num_workers", "resident_gib")
-"""Settings of the data that change no figure's meaning."""
+_INDIFFERENT = ("batch_size", "num_workers")
+"""Settings of the data that change no metric's meaning."""
 
 
 class Sweep(Callback):
-    """What a multirun does besides its jobs; Hydra calls it, in the process that began."""
+    """What Hydra does besides its jobs, in the process that began."""
+
+    def __init__(self) -> None:
+        self._folder_is_new = False
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Notes whether Hydra will make the folder of a single run."""
+        self._folder_is_new = not Path(config.hydra.run.dir).exists()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Takes back the folder that Hydra has made: a run makes its own once it can begin."""
+        if self._folder_is_new:
+            with suppress(OSError):
+                Path(config.hydra.runtime.output_dir).rmdir()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks a search before any job, and notes what the sweep varies, in sweep.json."""
@@ -47,7 +64,7 @@ def _begin(config: DictConfig) -> None:
     folder = Path(config.hydra.sweep.dir)
     asked = _overrides(config)
     if _is_search(config):
-        _check_search(config, asked)
+        _check_search(asked)
     folder.mkdir(parents=True, exist_ok=True)
     varied = [override.get_key_element() for override in asked if override.is_sweep_override()]
     with atomic_file(folder / "sweep.json") as part:
@@ -70,18 +87,21 @@ def _is_search(config: DictConfig) -> bool:
     return "direction" in config.hydra.sweeper
 
 
-def _check_search(config: DictConfig, asked: Sequence[Override]) -> None:
-    """Refuses to rank what cannot be compared, by trying every choice that is listed."""
+def _check_search(asked: Sequence[Override]) -> None:
+    """Refuse to rank what cannot be compared: every choice that is listed is built, in turn."""
     usual = [o.input_line or "" for o in asked if not _is_open(o)]
     if not compose("train", list(map(_first, usual))).data.val_size:
         raise InputError("a search needs validation data: set data.val_size above 0.")
-    measures: dict[str, str] = {}
+    found: dict[Measure, str] = {}
+    read: dict[str, ImageDataModule] = {}
     for override, value in _listed(asked):
+        choice = f"{override.get_key_element()}={value}"
         others = [o.input_line or "" for o in asked if o is not override and not _is_open(o)]
-        cfg = compose("train", [*map(_first, others), f"{override.get_key_element()}={value}"])
-        measures.setdefault(_measure(cfg), f"{override.get_key_element()}={value}")
-    if len(measures) > 1:
-        a, b = list(measures.values())[:2]
+        measure = _measure(compose("train", [*map(_first, others), choice]), read)
+        if measure is not None:
+            found.setdefault(measure, choice)
+    if len(found) > 1:
+        a, b = list(found.values())[:2]
         raise InputError(
             f"a search ranks its trials, and {a} is not comparable with {b}: another likelihood's "
             "measure, preparation, data or evidence. Search within one, or use a grid (-m)."
@@ -107,24 +127,20 @@ def _first(line: str) -> str:
     return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
 
 
-def _measure(cfg: DictConfig) -> str:
-    """What a job's ELBO is a bound on, as far as its configuration tells."""
-    model = cfg.model
-    entries = [
-        model[part]["_target_"]
-        for part in ("encoder_conditioning", "decoder_conditioning", "prior")
-    ]
-    conditional = any(_constant(entry, "reads_labels") for entry in entries)
-    data = OmegaConf.to_container(cfg.data, resolve=True)
-    assert isinstance(data, dict)
-    kept = {key: value for key, value in data.items() if key not in _INDIFFERENT}
-    support = _constant(model.likelihood["_target_"], "support")
-    return json.dumps([support.value, conditional, kept], sort_keys=True, default=str)
+def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | None:
+    """What a job's metrics are comparable with; None of one that cannot be built.
 
-
-def _constant(target: str, name: str) -> Any:
-    """What the class of a part says of itself."""
-    return getattr(locate(target), name)
+    `read` keeps the data that were read before.
+    """
+    kept = {key: value for key, value in cfg.data.items() if key not in _INDIFFERENT}
+    key = json.dumps([kept, cfg.model.likelihood["_target_"]], sort_keys=True, default=str)
+    try:
+        if key not in read:
+            read[key] = build.data(cfg)
+            read[key].setup()
+        return Measure.of(read[key], build.model(with_facts(cfg, read[key]).model))
+    except Exception:  # whatever it is: the trial will fail of it, and be recorded
+        return None
 
 
 def _count_trials(sweeper: DictConfig, folder: Path) -> None:
@@ -151,10 +167,3 @@ def job_name(sweep: Path, overrides: Mapping[str, str]) -> str | None:
         if key in varied
     ]
     return ", ".join(told) or None
-
-
-def note_failure(folder: Path, overrides: Mapping[str, str], reason: str) -> None:
-    """Leave word of a failed job for the table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    told = {"overrides": dict(overrides), "reason": reason}
-    (folder / "failed.json").write_text(json.dumps(told) + "\n")
