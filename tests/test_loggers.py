@@ -103,6 +103,7 @@ def test_checkpoint_and_figures_become_artifacts_that_say_where_they_came_from(
     for artifact in found.values():
         origin = json.loads(artifact["metadata"])
         assert origin["data"] == record["data"]
+        assert origin["measure"] == record["measure"]
         assert origin["commit"] == record["commit"]
         assert origin["likelihood"] == "vae_lab.model.likelihoods.Bernoulli"
     assert json.loads(found["model"]["metadata"])["epochs"] == record["epoch"] + 1
