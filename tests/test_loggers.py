@@ -66,7 +66,7 @@ def test_wandb_offline_holds_config_and_summary(wandb_run: Run) -> None:
     assert found["name"] == "mlp_vae-digits"
     config = found["config"]
     assert config["model"]["z_shape"] == [2]
-    assert {"split_hash", "commit", "parameters"} <= set(config)
+    assert {"measure", "commit", "parameters"} <= set(config)
     assert found["summary"]["val/elbo"]["max"] == pytest.approx(wandb_run.best, rel=1e-5)
 
 

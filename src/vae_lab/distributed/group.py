@@ -54,21 +54,16 @@ def launch(folder: Path, num_processes: int) -> None:
         InputError: With what the first member to fail has said.
         Interrupted: Where this process is told to stop; the members were told as well.
     """
-    logs = folder / "stderr"  # one file a member, removed where all goes well
+    logs = folder / "stderr"  # a file for each member; gone where all goes well
     shutil.rmtree(logs, ignore_errors=True)
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_processes,
-        run_id="group",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=0,
+        min_nodes=1, max_nodes=1, nproc_per_node=num_processes, max_restarts=0, run_id="group",
+        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         signals_to_handle=",".join(number.name for number in STOPPING),
         logs_specs=DefaultLogsSpecs(str(logs), redirects=Std.ERR),
-    )
+    )  # fmt: skip
     try:
-        with _put_back():
+        with _restored():
             elastic_launch(config, sys.executable)("-m", "vae_lab.commands.worker", str(folder))
     except SignalException as told:
         raise Interrupted(told.sigval) from told
@@ -91,10 +86,10 @@ def die_with_parent() -> None:
 
 
 @contextmanager
-def _put_back() -> Iterator[None]:
-    """Put back what an agent changes of this process: a multirun goes on in it.
+def _restored() -> Iterator[None]:
+    """Restore what an agent changes of this process, in which a multirun goes on.
 
-    Within, the environment is that of the members, and the agent's own log is off.
+    Within, the environment is that of the members, and torch's own log is off.
     """
     environment = dict(os.environ)
     in_main = threading.current_thread() is threading.main_thread()
@@ -114,14 +109,14 @@ def _put_back() -> Iterator[None]:
 
 
 def _first_reason(error: ChildFailedError) -> str:
-    """What the first member to fail has written down; torch itself tells apart whole seconds."""
-    written = {
-        Path(failure.error_file).stat().st_mtime_ns: (member, failure.message)
+    """What the first member to fail has recorded; torch's own order knows whole seconds alone."""
+    recorded = [
+        (Path(failure.error_file).stat().st_mtime_ns, member, failure.message)
         for member, failure in error.failures.items()
         if Path(failure.error_file).is_file()
-    }
-    if not written:
+    ]
+    if not recorded:
         return "a process of the group died"
-    member, message = written[min(written)]
+    _, member, message = min(recorded)
     said = message["message"].removeprefix("InputError: ")  # type: ignore[index]
     return f"rank {member}: {' '.join(said.split())}"

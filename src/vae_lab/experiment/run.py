@@ -85,15 +85,9 @@ def train(job: Job, console: Console) -> Run:
     Where only a learning rate is looked for, nothing is trained. See `run` for the rest.
     """
     record, module = job.module.record, job.module
-    hyperparameters = {
-        **record["config"],
-        "split_hash": job.datamodule.split_hash,
-        "eval_hash": job.datamodule.eval_hash,
-        "commit": record["commit"],
-        "parameters": record["parameters"],
-    }
+    origin = {key: record[key] for key in ("measure", "parameters", "commit")}
     with (
-        session(job.loggers, hyperparameters, module.monitor),
+        session(job.loggers, {**record["config"], **origin}, module.monitor),
         explained(partial(cannot_go_on, job)),
         without_noise(),
     ):

@@ -1,7 +1,7 @@
 """A sweep: Hydra's hooks round its jobs. What is checked before, named within, and told after."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,13 +63,14 @@ def _begin(config: DictConfig) -> None:
         raise InputError("a sweep starts its groups itself: say it without torchrun or srun.")
     folder = Path(config.hydra.sweep.dir)
     asked = _overrides(config)
-    if _is_search(config):
+    is_search = "direction" in config.hydra.sweeper  # it ranks its jobs
+    if is_search:
         _check_search(asked)
     folder.mkdir(parents=True, exist_ok=True)
     varied = [override.get_key_element() for override in asked if override.is_sweep_override()]
     with atomic_file(folder / "sweep.json") as part:
         part.write_text(json.dumps({"varied": varied}) + "\n")
-    if _is_search(config):
+    if is_search:
         _count_trials(config.hydra.sweeper, folder)
 
 
@@ -82,24 +83,19 @@ def _overrides(config: DictConfig) -> list[Override]:
     return [*OverridesParser.create().parse_overrides(preset), *task]
 
 
-def _is_search(config: DictConfig) -> bool:
-    """Whether the sweeper ranks its jobs: then it has a direction."""
-    return "direction" in config.hydra.sweeper
-
-
 def _check_search(asked: Sequence[Override]) -> None:
     """Refuse to rank what cannot be compared: every choice that is listed is built, in turn."""
-    usual = [o.input_line or "" for o in asked if not _is_open(o)]
-    if not compose("train", list(map(_first, usual))).data.val_size:
+    options = [choices for choices in map(_choices, asked) if choices]
+    usual = [choices[0] for choices in options]
+    if not compose("train", usual).data.val_size:
         raise InputError("a search needs validation data: set data.val_size above 0.")
     found: dict[Measure, str] = {}
     read: dict[str, ImageDataModule] = {}
-    for override, value in _listed(asked):
-        choice = f"{override.get_key_element()}={value}"
-        others = [o.input_line or "" for o in asked if o is not override and not _is_open(o)]
-        measure = _measure(compose("train", [*map(_first, others), choice]), read)
-        if measure is not None:
-            found.setdefault(measure, choice)
+    for at, choices in enumerate(options):
+        for choice in choices if len(choices) > 1 else ():
+            measure = _measure(compose("train", [*usual[:at], choice, *usual[at + 1 :]]), read)
+            if measure is not None:
+                found.setdefault(measure, choice)
     if len(found) > 1:
         a, b = list(found.values())[:2]
         raise InputError(
@@ -108,23 +104,14 @@ def _check_search(asked: Sequence[Override]) -> None:
         )
 
 
-def _listed(asked: Sequence[Override]) -> Iterator[tuple[Override, str]]:
-    for override in asked:
-        if override.is_sweep_override() and not override.is_interval_sweep():
-            for value in override.sweep_string_iterator():
-                yield override, value
-
-
-def _is_open(override: Override) -> bool:
-    return override.is_interval_sweep() or override.get_key_element() == "sweep"
-
-
-def _first(line: str) -> str:
-    """An override with the first of its values."""
-    (override,) = OverridesParser.create().parse_overrides([line])
+def _choices(override: Override) -> list[str]:
+    """The overrides that one may stand for: itself, or each of its values; none of an interval."""
+    key = override.get_key_element()
+    if override.is_interval_sweep() or key == "sweep":
+        return []
     if not override.is_sweep_override():
-        return line
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        return [override.input_line or ""]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
 def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | None:
