@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
 
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.family import ElementwiseFamily
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.support import Support
 
@@ -38,7 +39,7 @@ class LinearGaussian:
         return self.likelihood(z).sample()
 
 
-class GaussianOnTheLine(Likelihood):
+class GaussianOnTheLine(Likelihood, ElementwiseFamily):
     """A Gaussian whose mean is the network's output itself, over all reals; learned sigma."""
 
     params_per_value = 1

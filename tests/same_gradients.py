@@ -7,6 +7,7 @@ Each rank writes its gradients to RANK.pt in the folder given.
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vae_lab.support import Support
 from vae_lab.trace import Batch, Latent
 from vae_lab.training.module import VAEModule
 
-OBJECTIVES = {"elbo": lambda: ELBO(Constant(0.5)), "iwae": IWAE}
+OBJECTIVES = {"elbo": partial(ELBO, beta=Constant(0.5)), "iwae": IWAE}
 WHOLE = 32  # items of one step, over all processes
 
 
@@ -62,7 +63,7 @@ class Watched(VAEModule):
 def main(folder: Path, objective: str) -> None:
     torch.set_num_threads(1)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    module = training(OBJECTIVES[objective](), kind=Watched, likelihood=BernoulliGrey)
+    module = training(OBJECTIVES[objective], kind=Watched, likelihood=BernoulliGrey)
     assert isinstance(module, Watched)
     assert isinstance(module.model, LatentVariableModel)
     module.estimator = FixedDraw(num_draws=2)

@@ -1,6 +1,8 @@
 """Averages over items, evidence in chunks, and figures."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,18 +11,18 @@ import torch
 from linear_gaussian import LinearGaussian
 from test_models import batch, vae
 from torch import Tensor, nn
-from torch.distributions import Distribution
-from vae_lab.evaluation.figures_save import save_figures
+from torch.distributions import Distribution, MultivariateNormal
 
 from vae_lab.callbacks.latents import summary
 from vae_lab.estimators import sampled
-from vae_lab.evaluation.evidence import activation_bytes, evidence
-from vae_lab.evaluation.figures import classes, image_grid, plot_all
+from vae_lab.evaluation.evidence import bytes_per_draw, evidence
+from vae_lab.evaluation.figures import classes, image_grid, plot_all, save_figures
 from vae_lab.evaluation.labels import with_shuffled_labels
-from vae_lab.evaluation.metrics import ActiveUnits, BoundMetrics, LatentUnits, bits_per_dim
+from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.conditioning import Concat
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.networks import MLP
 from vae_lab.model.priors import ClassMeans
 from vae_lab.objectives import elbo
 from vae_lab.support import Support
@@ -33,28 +35,30 @@ class ExactModel(LatentVariableModel):
     reads_labels = False
 
     def __init__(self, widen: float = 1.0) -> None:
-        super().__init__((6,), (3,), None)
+        super().__init__((6,), None)
         torch.manual_seed(1)
         self.exact = LinearGaussian(torch.randn(6, 3), torch.randn(6), torch.tensor(0.4))
         self.widen = widen
         self.anchor = nn.Parameter(torch.zeros(()))
 
-    def q_z(self, x: Tensor, y: Tensor | None) -> Distribution:
-        q = self.exact.posterior(x.double())
-        return torch.distributions.MultivariateNormal(
-            q.mean,
-            q.covariance_matrix * self.widen,  # type: ignore[attr-defined]
-        )
+    num_units = 3
+    prior = diagonal_normal(torch.zeros(3).double(), torch.ones(3).double(), 1)
 
-    def p_z(self, y: Tensor | None) -> Distribution:
-        return diagonal_normal(torch.zeros(3).double(), torch.ones(3).double(), 1)
+    def given(self, batch: Batch) -> Callable[[Draw], Trace]:
+        q = self.exact.posterior(batch.x.double())
+        widened = MultivariateNormal(q.mean, q.covariance_matrix * self.widen)  # type: ignore[attr-defined]
 
-    def p_x(self, z: Tensor, y: Tensor | None) -> Distribution:
-        return self.exact.likelihood(z)
+        def trace(draw: Draw) -> Trace:
+            latent = draw(widened, self.prior)
+            return Trace(batch.x, None, self.exact.likelihood(latent.z), (latent,))
 
-    def forward(self, batch: Batch, draw: Draw) -> Trace:
-        latent = draw(self.q_z(batch.x, None), self.p_z(None))
-        return Trace(batch.x, None, self.p_x(latent.z, None), (latent,))
+        return trace
+
+    def sample(self, n: int, y: Tensor | None) -> Distribution:
+        return self.exact.likelihood(self.prior.sample((n,)))
+
+    def reconstruct(self, batch: Batch) -> Distribution:
+        return self.exact.likelihood(self.exact.posterior(batch.x.double()).mean)
 
 
 def data_of(model: ExactModel, n: int = 40) -> Batch:
@@ -98,15 +102,31 @@ def test_elbo_is_distortion_and_rate() -> None:
     torch.testing.assert_close(found.elbo, -found.distortion - found.rate)
 
 
-def test_memory_is_counted_for_every_layer() -> None:
-    small, large = (activation_bytes(vae(z_shape=(d,))) for d in (2, 200))
+def test_memory_is_counted_for_what_a_draw_allocates_and_no_more() -> None:
+    small, large = (bytes_per_draw(vae(z_shape=(d,))) for d in (2, 200))
     assert large - small >= 198 * 4 * 2
+    wide = partial(MLP, widths=[1000])
+    assert bytes_per_draw(vae(decoder=wide)) >= 1000 * 4 * 2
+    assert bytes_per_draw(vae(encoder=wide)) == bytes_per_draw(vae())  # it is run once a batch
 
 
-def test_evaluation_leaves_the_model_without_hooks() -> None:
-    model = vae()
-    list(evidence(model, [batch((1, 8, 8))], 2, 1, 0))
-    assert not any(module._forward_hooks for module in model.modules())
+def test_the_encoder_runs_once_a_batch_however_many_chunks() -> None:
+    model, calls = vae(), []
+    bytes_per_draw(model)
+    model.encoder.register_forward_hook(lambda *_: calls.append("x"))
+    chunks: list[int] = []
+    model.decoder.register_forward_hook(lambda m, given, out: chunks.append(len(out)))
+    list(evidence(model, [batch((1, 8, 8)), batch((1, 8, 8))], 50, 1e-6, seed=0))
+    assert len(calls) == 3  # one for the count of bytes
+    assert len(chunks) == 101
+
+
+def test_a_chunk_stays_within_the_memory_it_is_given() -> None:
+    model, largest = vae(), []
+    model.decoder.register_forward_hook(lambda m, given, out: largest.append(len(out)))
+    mib = 40 * 5 * bytes_per_draw(model) / 2**20
+    list(evidence(model, [batch((1, 8, 8))], 100, mib * 1.001, seed=0))
+    assert max(largest) == 40
 
 
 # Metrics
@@ -137,17 +157,17 @@ def test_active_units_are_those_whose_mean_varies() -> None:
     mean[:, 2] = 0.2 * torch.randn(1000)  # by 0.04: above
     q = diagonal_normal(mean, torch.ones_like(mean), 1)
     trace = Trace(mean, None, q, (Latent(q.sample((1,)), q, q),))
-    units = ActiveUnits(4)
+    units = LatentUnits(4)
     units.update(trace)
-    assert int(units.compute()) == 2
+    assert units.compute()["active"].tolist() == [1, 0, 1, 0]
 
 
 def test_active_units_survive_a_large_offset() -> None:
     mean = 300 + 0.2 * torch.randn(5000, 1)
     q = diagonal_normal(mean, torch.ones_like(mean), 1)
-    units = ActiveUnits(1)
+    units = LatentUnits(1)
     units.update(Trace(mean, None, q, (Latent(q.sample((1,)), q, q),)))
-    assert int(units.compute()) == 1
+    assert int(units.compute()["active"]) == 1  # torchmetrics squeezes a single unit
 
 
 def test_what_a_unit_does_adds_up_to_the_trace() -> None:

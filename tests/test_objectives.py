@@ -3,7 +3,10 @@ import torch
 from test_trace import exact_trace
 
 from vae_lab.errors import InputError
+from vae_lab.model.context import Context
 from vae_lab.objectives import ELBO, IWAE, Constant, Cyclical, LinearWarmup, elbo
+
+CONTEXT = Context((6,), None, (3,))
 
 
 def at(schedule: torch.nn.Module, *epochs: float) -> list[float]:
@@ -24,22 +27,22 @@ def test_schedules_stay_tensors() -> None:
 
 def test_elbo_follows_its_schedule() -> None:
     trace, _ = exact_trace()
-    objective = ELBO(LinearWarmup(10))
+    objective = ELBO(CONTEXT, LinearWarmup(10))
     torch.testing.assert_close(objective(trace, torch.tensor(5.0)), elbo(trace, 0.5))
     assert objective.monitor == "elbo"
     assert objective.warmup_epochs == 10
 
 
 def test_only_the_plain_elbo_says_nothing_of_itself() -> None:
-    assert ELBO(Constant(1.0)).describe() == ""
-    assert "beta 4" in ELBO(Constant(4.0)).describe()
-    assert "10 epochs" in ELBO(LinearWarmup(10)).describe()
+    assert ELBO(CONTEXT, Constant(1.0)).describe() == ""
+    assert "beta 4" in ELBO(CONTEXT, Constant(4.0)).describe()
+    assert "10 epochs" in ELBO(CONTEXT, LinearWarmup(10)).describe()
 
 
 def test_iwae_of_one_draw_is_refused() -> None:
     trace, _ = exact_trace(draws=1)
     with pytest.raises(InputError, match="num_draws"):
-        IWAE()(trace, torch.tensor(0.0))
+        IWAE(CONTEXT)(trace, torch.tensor(0.0))
 
 
 @pytest.mark.parametrize(

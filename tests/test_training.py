@@ -1,6 +1,7 @@
 """The LightningModule: true bounds, reproducible losses, selection, and a stop at NaN."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from vae_lab.callbacks import BestCheckpoint, EarlyStopping
 from vae_lab.data import Digits, Images, Source
 from vae_lab.estimators import Pathwise
 from vae_lab.evaluation.evidence import evidence
+from vae_lab.model.context import Context
 from vae_lab.model.networks import MLP
 from vae_lab.model.priors import ClassMeans
 from vae_lab.objectives import ELBO, Constant, LinearWarmup, Objective
 from vae_lab.support import Support
-from vae_lab.trace import Batch
+from vae_lab.trace import Batch, Trace
 from vae_lab.training.module import VAEModule
+from vae_lab.training.nan_guard import NaNGuard
+from vae_lab.training.step import step
 
 
 def run(folder: Path, *overrides: str) -> Run:
@@ -50,22 +54,28 @@ def trainer(*callbacks: L.Callback, epochs: int = 1, **settings: Any) -> L.Train
     )  # fmt: skip
 
 
+PLAIN = partial(ELBO, beta=Constant())
+
+
 def training(
-    objective: Objective | None = None,
+    objective: Callable[[Context], Objective] = PLAIN,
     seed: int = 0,
     kind: type[VAEModule] = VAEModule,
+    guard: NaNGuard | None = None,
     **parts: Any,
 ) -> VAEModule:
     torch.manual_seed(seed)
+    model = vae(**parts)
     return kind(
-        model=vae(**parts),
-        objective=objective or ELBO(Constant()),
+        model=model,
+        objective=objective(model.context()),
         estimator=Pathwise(),
         optimizer=lambda p: torch.optim.Adam(p, lr=1e-2),
         scheduler=None,
         seed=seed,
         dequantized=False,
         record={"format": 1},
+        guard=guard,
     )
 
 
@@ -137,29 +147,28 @@ def test_each_step_draws_its_own_noise_and_validation_repeats_its_own() -> None:
     seen: list[tuple[bool, Tensor]] = []
     validating: list[bool] = []
 
-    class Listening(Pathwise):
-        def draw(self, q: Any, p: Any) -> Any:
-            latent = super().draw(q, p)
-            noise = (latent.z[0, 0] - q.mean[0]) / q.stddev[0]
-            seen.append((torch.is_grad_enabled(), noise.detach()))
-            validating.append(not module.training)
-            return latent
+    def listen(model: Any, given: Any, trace: Trace) -> None:
+        latent = trace.latents[0]
+        noise = (latent.z[0, 0] - latent.q.mean[0]) / latent.q.stddev[0]
+        seen.append((torch.is_grad_enabled(), noise.detach()))
+        validating.append(not module.training)
 
     module = training()
-    module.estimator = Listening()
+    module.model.register_forward_hook(listen)
     data = datamodule(Digits(), Support.BINARY, val_size=64, limit=64)
     trainer(epochs=3, accumulate_grad_batches=2).fit(module, datamodule=data)
     train_noise = [tuple(n.tolist()) for is_train, n in seen if is_train]
     val_noise = [n for (_, n), is_val in zip(seen, validating, strict=True) if is_val]
     assert len(set(train_noise)) == len(train_noise) == 6  # also within an accumulation window
-    for step in (0, 1):
-        torch.testing.assert_close(val_noise[step], val_noise[step + 2], rtol=0, atol=1e-4)
+    for batch in (0, 1):
+        torch.testing.assert_close(val_noise[batch], val_noise[batch + 2], rtol=0, atol=1e-4)
 
 
 def test_what_is_logged_each_epoch(tmp_path: Path) -> None:
     metrics = run(tmp_path / "run").metrics
-    figures = {"elbo", "rate", "distortion", "bits_per_dim", "objective", "active_units"}
-    assert {f"{split}/{f}" for split in ("train", "val", "test") for f in figures} <= set(metrics)
+    names = {"elbo", "rate", "distortion", "bits_per_dim", "objective"}
+    assert {f"{split}/{f}" for split in ("train", "val", "test") for f in names} <= set(metrics)
+    assert {"val/active_units", "test/active_units", "latent/active_share"} <= set(metrics)
     for split in ("train", "val", "test"):
         parts = -metrics[f"{split}/rate"] - metrics[f"{split}/distortion"]
         assert metrics[f"{split}/elbo"] == pytest.approx(parts, rel=1e-5)
@@ -193,7 +202,7 @@ def test_iwae_is_above_the_elbo_of_the_same_draws(tmp_path: Path) -> None:
 
 
 def test_the_schedule_moves_within_an_epoch() -> None:
-    assert ELBO(LinearWarmup(2)).beta(torch.tensor(0.5)) == 0.25
+    assert LinearWarmup(2)(torch.tensor(0.5)) == 0.25
 
 
 def test_selection_starts_after_the_warmup(tmp_path: Path) -> None:
@@ -205,7 +214,7 @@ def test_selection_starts_after_the_warmup(tmp_path: Path) -> None:
             if self.best_model_score is not None:
                 saved.append(trainer.current_epoch)
 
-    module = training(ELBO(LinearWarmup(3)))
+    module = training(partial(ELBO, beta=LinearWarmup(3)))
     stop = EarlyStopping(patience=1, min_delta=1e6)  # nothing ever improves enough
     data = datamodule(Digits(), Support.BINARY, val_size=64, limit=64)
     fit = trainer(
@@ -237,13 +246,13 @@ def test_a_warmup_longer_than_the_training_is_refused(tmp_path: Path) -> None:
 def test_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clean = ELBO.forward
+    clean = ELBO.values
 
     def poisoned(self: ELBO, trace: Any, epoch: Tensor) -> Tensor:
         value = clean(self, trace, epoch)
         return value * float("nan") if float(epoch) >= 2.5 else value
 
-    monkeypatch.setattr(ELBO, "forward", poisoned)
+    monkeypatch.setattr(ELBO, "values", poisoned)
     folder = tmp_path / "run"
     with pytest.raises(InputError, match=r"NaN or infinite at step 95 \(epoch 2\)"):
         run(folder, "trainer.max_epochs=5")
@@ -327,8 +336,8 @@ def test_gradient_reaches_every_parameter_of_a_conditional_model() -> None:
     module = training(prior=ClassMeans)
     data = datamodule(Digits(), Support.BINARY, limit=320)
     batch = next(data.batches("train", 320, torch.device("cpu")))
-    trace = module.model(batch, module.estimator.draw)
-    module.estimator.surrogate(module.objective, trace, torch.tensor(0.0)).mean().backward()
+    outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
+    outcome.surrogate.mean().backward()
     for name, parameter in module.model.named_parameters():
         assert parameter.grad is not None, name
         assert (parameter.grad != 0).any(), name

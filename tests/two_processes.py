@@ -39,9 +39,9 @@ class Watched(VAEModule):
         self.seen["val"] += batch.index.tolist()
         super().validation_step(batch, batch_idx)
 
-    def _evaluation_step(self, split: str, batch: Any, batch_idx: int, *metrics: Any) -> None:
-        super()._evaluation_step(split, batch, batch_idx, *metrics)
-        state = self.val_bounds
+    def _evaluation_step(self, split: str, batch: Any, batch_idx: int) -> None:
+        super()._evaluation_step(split, batch, batch_idx)
+        state = self._bounds("val")
         self.val_elbo.append(torch.stack([state.total[0], state.count]))
 
 

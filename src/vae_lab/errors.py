@@ -10,7 +10,11 @@ class InputError(ValueError):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
-    """An InputError for a name that does not exist: says what does, and what was probably meant."""
+    """An InputError for a name that does not exist: says what does, and what was probably meant.
+
+    >>> unknown("model", "vea", ["vae", "ladder"])
+    InputError("unknown model 'vea'. Did you mean 'vae'? There are: ladder, vae.")
+    """
     known = sorted(known)
     guess = get_close_matches(name, known, 1)
     hint = f" Did you mean '{guess[0]}'?" if guess else ""

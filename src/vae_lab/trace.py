@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, kl_divergence
+from torch.distributions import Distribution, Independent, kl_divergence
 
 Shape = tuple[int, ...]
 
@@ -66,22 +66,54 @@ class Latent:
         return self.q.log_prob(self.z) - self.p.log_prob(self.z)
 
     @cached_property
-    @full_precision
     def kl(self) -> Tensor:
         """KL(q || p), (S, B): in closed form where torch knows one, else its one-draw estimate."""
-        try:
-            return kl_divergence(self.q, self.p).expand(self.z.shape[:2])
-        except NotImplementedError:
-            return self.log_ratio
+        exact = _closed_form_kl(self.q, self.p)
+        return self.log_ratio if exact is None else exact.expand(self.z.shape[:2])
+
+    @cached_property
+    def kl_per_unit(self) -> Tensor | None:
+        """KL(q || p) of each unit of z, (S, B, *Z); None where it is no sum over them."""
+        q, p = self.q, self.p
+        if not isinstance(q, Independent) or not isinstance(p, Independent):
+            return None
+        if q.base_dist.event_shape or p.base_dist.event_shape:
+            return None
+        exact = _closed_form_kl(q.base_dist, p.base_dist)
+        return None if exact is None else exact.expand(self.z.shape)
 
     @property
     def has_closed_form_kl(self) -> bool:
         """Whether `kl` is exact rather than a Monte Carlo estimate."""
-        try:
-            kl_divergence(self.q, self.p)
-        except NotImplementedError:
-            return False
-        return True
+        return _closed_form_kl(self.q, self.p) is not None
+
+
+@full_precision
+def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
+    try:
+        return kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+
+
+@full_precision
+def centre(q: Distribution) -> Tensor:
+    """The one point that stands for q in figures, codes and active units, (*batch, *Z).
+
+    The mode of a discrete q, else the mean; that of a q without one in closed form, such as a
+    flow, is the mean of 64 draws. It may be costly: never computed in a training step.
+
+    >>> centre(torch.distributions.OneHotCategorical(torch.tensor([0.2, 0.8])))
+    tensor([0., 1.])
+    """
+    try:
+        discrete = q.support.is_discrete  # type: ignore[union-attr]
+    except NotImplementedError:
+        discrete = False
+    try:
+        return q.mode if discrete else q.mean
+    except NotImplementedError:
+        return q.sample((64,)).mean(0)
 
 
 Draw = Callable[[Distribution, Distribution], Latent]

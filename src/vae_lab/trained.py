@@ -15,7 +15,7 @@ from vae_lab.data import Preparation
 from vae_lab.errors import InputError, whole_number
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
-from vae_lab.model import LatentVariableModel
+from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 from vae_lab.support import Support
 from vae_lab.trace import Batch
@@ -80,7 +80,7 @@ class TrainedVAE:
         """q(z|x), batch shape (N,); its `mean` and `stddev` are (N, *Z)."""
         with self._seeded(seed):
             batch = self._batch(x, y)
-            return self.model.q_z(batch.x, batch.y)
+            return self._vae.q_z(batch.x, batch.y)
 
     @torch.no_grad()
     def reconstruct(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Tensor:
@@ -99,7 +99,7 @@ class TrainedVAE:
         whole_number("n", n, 1)
         with self._seeded(seed):
             ends = self._batch(torch.stack([torch.as_tensor(a), torch.as_tensor(b)]), y)
-            return interpolate(self.model, ends, n)[1:-1]
+            return interpolate(self._vae, ends, n)[1:-1]
 
     def log_prob(
         self,
@@ -128,6 +128,13 @@ class TrainedVAE:
             batches = (batch[start : start + 100] for start in starts)
             scored = evidence(self.model, batches, num_draws, memory_mib, draws)
             return torch.cat([part.log_px for part in scored])
+
+    @property
+    def _vae(self) -> VAE:
+        if not isinstance(self.model, VAE):
+            kind = type(self.model).__name__
+            raise InputError(f"a {kind} has no single latent layer to encode into.")
+        return self.model
 
     @property
     def _device(self) -> torch.device:

@@ -15,14 +15,20 @@ from vae_lab.training.module import VAEModule
 
 
 class Figures(Callback):
-    """Draws held-out images, samples and latents every `every_n_epochs`, and at the end.
+    """Plots held-out images, samples and latents every `every_n_epochs`, and at the end.
 
     Held-out are validation images while training (without any, training images), test images at
     the end.
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
-        """`num_images` bounds the images whose latents are drawn."""
+        """Choose where and how often.
+
+        Args:
+            folder: Where the PNGs go.
+            every_n_epochs: 0 plots at the end alone.
+            num_images: At most so many images' latents are plotted.
+        """
         self.folder = Path(folder)
         self.every = whole_number("callbacks.figures.every_n_epochs", every_n_epochs, 0)
         self.num_images = whole_number("callbacks.figures.num_images", num_images, 1)

@@ -11,7 +11,6 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vae_lab.errors import InputError
-from vae_lab.training.module import VAEModule
 
 WINDOW = 100
 """Steps over which it is judged whether training stands still."""
@@ -36,10 +35,6 @@ class GradientSkip(Callback):
         self.above = math.inf if above is None else float(above)
         self.skipped = 0
         self.norms: deque[float] = deque(maxlen=WINDOW)  # of the latest steps
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, VAEModule)
-        pl_module.skips_bad_steps = True
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer

@@ -16,7 +16,7 @@ class Histograms(Callback):
     """
 
     def __init__(self, every_n_steps: int | None = None) -> None:
-        """None sends nothing. Raises InputError below 1."""
+        """`every_n_steps` counts optimiser steps; None sends nothing. Raises InputError below 1."""
         key = "callbacks.histograms.every_n_steps"
         self.every = None if every_n_steps is None else whole_number(key, every_n_steps, 1)
 

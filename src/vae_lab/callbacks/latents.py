@@ -8,7 +8,8 @@ from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
 from vae_lab.errors import whole_number
-from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
+from vae_lab.estimators import sampled
+from vae_lab.evaluation.metrics import LatentUnits
 from vae_lab.loggers import log_histograms
 from vae_lab.training.module import VAEModule
 
@@ -28,7 +29,8 @@ class Latents(Callback):
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
-            self._log(trainer, pl_module)
+            assert isinstance(pl_module, VAEModule)
+            self._log(trainer, pl_module, pl_module.units.compute())
 
     @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -37,23 +39,22 @@ class Latents(Callback):
         if len(data.splits["val"]):
             return
         shown = torch.arange(len(data.splits["train"]))[: self.num_images]
+        units = LatentUnits(pl_module.model.num_units).to(pl_module.device)
         pl_module.model.eval()
         with averaged_weights(trainer, pl_module), full_weights(trainer):
             for batch in data.batches("train", data.batch_size, pl_module.device, shown):
-                pl_module.latents.update(pl_module.model(batch, pl_module.estimator.draw))
+                units.update(pl_module.model(batch, sampled(1)))
         pl_module.model.train()
-        self._log(trainer, pl_module)
+        self._log(trainer, pl_module, units.compute())
 
-    def _log(self, trainer: Trainer, module: LightningModule) -> None:
-        assert isinstance(module, VAEModule)
-        units = module.latents.compute()
-        figures = {f"latent/{name}": value for name, value in summary(units).items()}
+    def _log(self, trainer: Trainer, module: VAEModule, units: dict[str, Tensor]) -> None:
+        metrics = {f"latent/{name}": value for name, value in summary(units).items()}
         module.log_dict(
-            {name: value for name, value in figures.items() if value.isfinite()}, sync_dist=True
+            {name: value for name, value in metrics.items() if value.isfinite()}, sync_dist=True
         )
         histograms = {
             "latent/kl_per_unit": units["kl"],
-            "latent/mean_variance_per_unit": units["variance_of_means"],
+            "latent/variance_of_means_per_unit": units["variance_of_means"],
         }
         for logger in trainer.loggers:
             log_histograms(logger, histograms, trainer.global_step)
@@ -63,7 +64,7 @@ def summary(units: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars of what `LatentUnits` found; NaN for those of a KL that is no sum over units."""
     variance, variance_of_means, kl = units["variance"], units["variance_of_means"], units["kl"]
     return {
-        "active_share": (variance_of_means > ACTIVE_THRESHOLD).double().mean(),
+        "active_share": units["active"].mean(),
         "posterior_stddev": variance.mean().sqrt(),
         "aggregate_stddev": (variance + variance_of_means).mean().sqrt(),
         "kl_mean": kl.mean(),

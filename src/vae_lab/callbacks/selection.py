@@ -11,9 +11,10 @@ from vae_lab.training.module import VAEModule
 
 
 class BestCheckpoint(lightning.ModelCheckpoint):
-    """best.ckpt: the weights with the largest monitored figure since the warm-up ended."""
+    """best.ckpt: the weights with the largest monitored metric since the warm-up ended."""
 
     def __init__(self, dirpath: str) -> None:
+        """`dirpath` is the folder it is kept in."""
         super().__init__(
             dirpath, filename="best", monitor="val/elbo", mode="max",
             enable_version_counter=False, save_on_train_epoch_end=True,
@@ -50,7 +51,10 @@ class LastCheckpoint(lightning.Checkpoint):
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:
-        """`every_n_steps` counts optimiser steps; None: at the ends of epochs alone."""
+        """`dirpath` is the folder it is kept in; `every_n_steps` counts optimiser steps.
+
+        None saves at the ends of epochs alone.
+        """
         self.path = f"{dirpath}/last.ckpt"
         self.interruption = Interruption()
         self.every = None
@@ -94,7 +98,7 @@ class MaxSteps(Callback):
 
 
 class EarlyStopping(lightning.EarlyStopping):
-    """Stops when the monitored figure has not grown for `patience` epochs after the warm-up."""
+    """Stops when the monitored metric has not grown for `patience` epochs after the warm-up."""
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
         """`min_delta` is in the monitor's unit, nats."""

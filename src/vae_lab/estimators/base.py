@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from vae_lab.errors import whole_number
 from vae_lab.objectives import Objective
 from vae_lab.trace import Latent, Trace
 
@@ -12,10 +13,18 @@ from vae_lab.trace import Latent, Trace
 class Estimator(nn.Module, ABC):
     """A way to estimate the gradient of an objective that is an expectation over q(z|x)."""
 
+    def __init__(self, num_draws: int = 1) -> None:
+        """`num_draws` is S, the draws of z per datum. Raises InputError below 1."""
+        super().__init__()
+        self.num_draws = whole_number("estimator.num_draws", num_draws, 1)
+
     @abstractmethod
     def draw(self, q: Distribution, p: Distribution) -> Latent:
         """Draw z ~ q. Adds the S axis only where q has batch shape (B,)."""
 
     @abstractmethod
-    def surrogate(self, objective: Objective, trace: Trace, epoch: Tensor) -> Tensor:
-        """A value per datum, (B,), in nats, whose gradient is the estimate."""
+    def surrogate(self, objective: Objective, values: Tensor, trace: Trace) -> Tensor:
+        """A value per datum, (B,), in nats, whose gradient is the estimate; it is never logged.
+
+        `values` are what each draw is worth to the objective, (S, B), computed from `trace`.
+        """

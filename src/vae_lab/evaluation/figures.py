@@ -1,4 +1,4 @@
-"""Figures of a model, drawn with matplotlib from decoder means (and draws, where they differ).
+"""Figures of a model, plotted from decoder means (and draws, where they differ).
 
 Every function returns a Figure; `plot_all` decides which ones a model calls for.
 """
@@ -10,9 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from vae_lab.model import LatentVariableModel
+from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
-from vae_lab.trace import Batch
+from vae_lab.trace import Batch, centre
 
 
 @torch.no_grad()
@@ -21,24 +21,25 @@ def plot_all(
 ) -> dict[str, Figure]:
     """Every figure that fits `model`; `batch` holds the images of split `name` to show.
 
-    Images need x_shape (C, H, W); for vectors only the latent figure is drawn.
+    Images need x_shape (C, H, W); for vectors only the latent figure is plotted.
     """
     was_training = model.training
     model.eval()
     reseed(_device(model), seed, "figures")
     figures: dict[str, Figure] = {}
-    if len(model.x_shape) == 3:
+    is_image = len(model.x_shape) == 3
+    if is_image:
         figures["reconstructions"] = reconstructions(model, batch, name)
         figures["samples"] = samples(model, 64)
-        if len(batch.x) > 1:
-            figures["interpolation"] = interpolation(model, batch, name)
-        if model.reads_labels:
-            figures["classes"] = classes(model, 10)
-            if model.p_z(_every_class(model)).batch_shape:
-                figures["class_path"] = class_path(model, 10)
-    if model.z_shape == (2,):
+    if isinstance(model, VAE) and is_image and len(batch.x) > 1:
+        figures["interpolation"] = interpolation(model, batch, name)
+    if model.reads_labels and is_image:
+        figures["classes"] = classes(model, 10)
+    if isinstance(model, VAE) and is_image and model.prior.reads_labels:
+        figures["class_path"] = class_path(model, 10)
+    if isinstance(model, VAE) and model.z_shape == (2,):
         figures["latent_means"] = latent_means(model, batch, name)
-        if len(model.x_shape) == 3 and not model.reads_labels:
+        if is_image and not model.reads_labels:
             figures["manifold"] = manifold(model, 20)
     model.train(was_training)
     return figures
@@ -66,7 +67,7 @@ def samples(model: LatentVariableModel, n: int) -> Figure:
     return image_grid(both, "prior samples: decoder means (left), draws of x (right)")
 
 
-def interpolation(model: LatentVariableModel, batch: Batch, name: str, n: int = 10) -> Figure:
+def interpolation(model: VAE, batch: Batch, name: str, n: int = 10) -> Figure:
     """Straight lines between the posterior means of pairs of images; the ends are the inputs."""
     pairs = min(4, len(batch.x) // 2)
     rows = []
@@ -75,13 +76,13 @@ def interpolation(model: LatentVariableModel, batch: Batch, name: str, n: int = 
     return image_grid(torch.stack(rows), f"interpolation between two {name} images (at the ends)")
 
 
-def interpolate(model: LatentVariableModel, ends: Batch, n: int) -> Tensor:
+def interpolate(model: VAE, ends: Batch, n: int) -> Tensor:
     """Two data, B = 2, and `n` decoder means on the line between their posterior means.
 
     (n + 2, *X), the two data first and last. A label that is read is the first one's for the first
     half of the way.
     """
-    a, b = model.q_z(ends.x, ends.y).mean
+    a, b = centre(model.q_z(ends.x, ends.y))
     t = torch.linspace(0, 1, n, device=a.device)
     z = torch.lerp(a, b, t.reshape(-1, *[1] * a.dim()))
     y = None if ends.y is None else ends.y[(t >= 0.5).long()]
@@ -101,7 +102,7 @@ def classes(model: LatentVariableModel, columns: int) -> Figure:
     )
 
 
-def class_path(model: LatentVariableModel, columns: int) -> Figure:
+def class_path(model: VAE, columns: int) -> Figure:
     """From the prior mean of each class (left) to that of the next (right)."""
     mu = model.p_z(_every_class(model)).mean
     following = mu.roll(-1, 0)
@@ -111,7 +112,7 @@ def class_path(model: LatentVariableModel, columns: int) -> Figure:
     return image_grid(x, "from the prior mean of one class to the next one's")
 
 
-def manifold(model: LatentVariableModel, side: int) -> Figure:
+def manifold(model: VAE, side: int) -> Figure:
     """Decoder means over a grid of the 2-d latent plane, at quantiles of a standard normal."""
     q = torch.linspace(0.02, 0.98, side, device=_device(model))
     at = torch.distributions.Normal(0.0, 1.0).icdf(q)
@@ -120,9 +121,9 @@ def manifold(model: LatentVariableModel, side: int) -> Figure:
     return image_grid(x.reshape(side, side, *model.x_shape), "decoder means over the latent plane")
 
 
-def latent_means(model: LatentVariableModel, batch: Batch, name: str) -> Figure:
+def latent_means(model: VAE, batch: Batch, name: str) -> Figure:
     """Posterior means in a 2-d latent space, coloured by label where there are labels."""
-    mean = model.q_z(batch.x, batch.y).mean.cpu().numpy()
+    mean = centre(model.q_z(batch.x, batch.y)).cpu().numpy()
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
     colour = "tab:blue" if batch.y is None else batch.y.cpu().numpy()

@@ -5,12 +5,12 @@ from contextlib import suppress
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Distribution
 from torchmetrics import Metric
 
 from vae_lab.objectives import elbo
 from vae_lab.support import Support
-from vae_lab.trace import Latent, Trace
+from vae_lab.trace import Latent, Trace, centre
 
 ACTIVE_THRESHOLD = 0.01
 
@@ -19,7 +19,10 @@ def bits_per_dim(nats: float, dims: int, support: Support, dequantized: bool) ->
     """Bits per dimension of a negative log-likelihood of `nats` over `dims` values.
 
     Discrete likelihoods: nats / (dims ln 2). Densities of dequantised 8-bit data, x = (k + u)/256:
-    that plus 8 bits, an upper bound on the discrete figure. None where it is not defined.
+    that plus 8 bits, an upper bound on the discrete number. None where it is not defined.
+
+    >>> bits_per_dim(784 * math.log(2), 784, Support.BINARY, dequantized=False)
+    1.0
     """
     bits = nats / (dims * math.log(2))
     if support.is_discrete:
@@ -37,8 +40,8 @@ class BoundMetrics(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.zeros(len(self.NAMES)), dist_reduce_fx="sum", persistent=True)
-        self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum", persistent=True)
+        self.add_state("total", torch.zeros(len(self.NAMES)), dist_reduce_fx="sum")
+        self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, trace: Trace, objective: Tensor) -> None:
         """Add a batch: its trace, and its objective per datum, (B,)."""
@@ -52,47 +55,15 @@ class BoundMetrics(Metric):
         return dict(zip(self.NAMES, self.total / self.count, strict=True))
 
 
-class ActiveUnits(Metric):
-    """How many latent units are used: those with Var_x(E[z|x]) > 0.01.
-
-    Burda, Grosse and Salakhutdinov 2016. Counts over every latent layer.
-    """
-
-    full_state_update = False
-    total: Tensor
-    squares: Tensor
-    count: Tensor
-
-    def __init__(self, units: int) -> None:
-        """`units` is the number of latent units, over all layers."""
-        super().__init__()
-        for name in ("total", "squares"):
-            zeros = torch.zeros(units, dtype=torch.float64)
-            self.add_state(name, zeros, dist_reduce_fx="sum", persistent=True)
-        zero = torch.tensor(0.0, dtype=torch.float64)
-        self.add_state("count", zero, dist_reduce_fx="sum", persistent=True)
-
-    def update(self, trace: Trace) -> None:
-        """Add a batch's posterior means."""
-        means = torch.cat([latent.q.mean.flatten(1) for latent in trace.latents], 1)
-        means = means.detach().to(self.total.dtype)
-        self.total += means.sum(0)
-        self.squares += means.square().sum(0)
-        self.count += len(means)
-
-    def compute(self) -> Tensor:
-        """The number of active units, a scalar."""
-        mean = self.total / self.count
-        variance = self.squares / self.count - mean.square()
-        return (variance > ACTIVE_THRESHOLD).sum().float()
-
-
 class LatentUnits(Metric):
     """What each latent unit does, averaged over the data; units of all layers, one after another.
 
     `compute` returns, each of shape (units,): the posterior's `variance` E_x Var[z|x], the
-    `variance_of_means` Var_x E[z|x], which together are the aggregate posterior's, and the `kl` in
-    nats, NaN where the KL is no sum over units.
+    `variance_of_means` Var_x E[z|x] (of centres, where q is discrete), which together are the
+    aggregate posterior's, whether a unit is `active`, and the `kl` in nats. What a posterior does
+    not know in closed form, or is no sum over units, is NaN.
+
+    A unit is active where Var_x E[z|x] > 0.01: Burda, Grosse and Salakhutdinov 2016.
     """
 
     full_state_update = False
@@ -115,15 +86,27 @@ class LatentUnits(Metric):
     def compute(self) -> dict[str, Tensor]:
         """Each statistic, by name."""
         mean, square, variance, kl = self.total / self.count
-        return {"variance": variance, "variance_of_means": square - mean.square(), "kl": kl}
+        spread = square - mean.square()
+        active = (spread > ACTIVE_THRESHOLD).float()
+        return {"variance": variance, "variance_of_means": spread, "active": active, "kl": kl}
+
+
+def centres(trace: Trace) -> Tensor:
+    """The centre of every latent's posterior, over the draws above it, (B, units)."""
+    return torch.cat([_of_datum(centre(latent.q), latent.q) for latent in trace.latents], 1)
 
 
 def _per_unit(latent: Latent) -> Tensor:
-    """E[z|x], its square, Var[z|x] and the KL of every unit, (4, B, units)."""
-    q, p = latent.q, latent.p
-    mean = q.mean.detach().double()
-    kl = torch.full_like(mean, torch.nan)
-    if isinstance(q, Independent) and isinstance(p, Independent) and not q.base_dist.event_shape:
-        with suppress(NotImplementedError):
-            kl = kl_divergence(q.base_dist, p.base_dist).detach().double().expand_as(mean)
-    return torch.stack([mean, mean.square(), q.variance.detach().double(), kl]).flatten(2)
+    """Centre, its square, variance and KL of every unit, (4, B, units)."""
+    middle = _of_datum(centre(latent.q).double(), latent.q)
+    variance = kl = torch.full_like(middle, torch.nan)
+    with suppress(NotImplementedError):
+        variance = _of_datum(latent.q.variance.double(), latent.q)
+    if latent.kl_per_unit is not None:
+        kl = latent.kl_per_unit.double().mean(0).flatten(1)
+    return torch.stack([middle, middle.square(), variance, kl]).detach()
+
+
+def _of_datum(value: Tensor, q: Distribution) -> Tensor:
+    """(*batch, *Z) of a distribution of batch shape (B,) or (S, B) -> (B, units)."""
+    return (value.mean(0) if len(q.batch_shape) == 2 else value).flatten(1)

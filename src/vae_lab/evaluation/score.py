@@ -52,7 +52,7 @@ def score(trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig) -> dict[s
         if bits is not None:
             error = mean_estimate(nats, "").standard_error
             estimates[name] = Estimate(bits, error and error / (dims * math.log(2)), "bits")
-    estimates["active_units"] = active_units(every.posterior_mean, cfg.seed)
+    estimates["active_units"] = active_units(every.codes, cfg.seed)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None:
         others = with_shuffled_labels(batches(), labels[:count], cfg.seed)

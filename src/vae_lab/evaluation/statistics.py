@@ -20,7 +20,11 @@ class Estimate:
 
 
 def mean_estimate(values: Tensor, unit: str) -> Estimate:
-    """The mean of one value per datum, (N,)."""
+    """The mean of one value per datum, (N,), with its standard error.
+
+    >>> mean_estimate(torch.tensor([1.0, 3.0]), "nats")
+    Estimate(value=2.0, standard_error=1.0, unit='nats')
+    """
     error = float(values.std() / math.sqrt(len(values))) if len(values) > 1 else None
     return Estimate(float(values.mean()), error, unit)
 

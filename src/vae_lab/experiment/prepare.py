@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from vae_lab.distributed import group
 from vae_lab.errors import InputError, whole_number
 from vae_lab.evaluation.measure import Measure
 from vae_lab.objectives import Objective
+from vae_lab.seeding import seeded_generator
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
 from vae_lab.storage.run_folder import RunFolder
-from vae_lab.trace import Trace
+from vae_lab.trace import Batch, Trace
 from vae_lab.training.compiling import compile_pass
 from vae_lab.training.module import VAEModule
+from vae_lab.training.step import step
 
 
 @contextmanager
@@ -68,12 +71,6 @@ class Job:
         """How many processes train it together."""
         return self.trainer.num_devices * self.trainer.num_nodes
 
-    def another_module(self) -> VAEModule:
-        """One like `module`, with new weights, at the same time of the training."""
-        another = build.training(self.cfg, self.datamodule, self.module.record)
-        another.epoch_time = self.module.epoch_time
-        return another
-
 
 @without_noise()
 def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> Job:
@@ -93,7 +90,6 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     whole_number("seed", asked.seed, 0)
     check_parts(asked)
     datamodule = build.data(asked)
-    datamodule.setup()
     cfg = complete(asked, folder, datamodule, labels)
     start = folder.newest_checkpoint()
     L.seed_everything(cfg.seed, verbose=False)
@@ -105,16 +101,17 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
         _check_same(start[1]["vae_lab"], record)
     elif cfg.init_from is not None:
         load_weights(module.model, cfg.init_from)
+    else:
+        module.model.initialise(partial(_take, datamodule))
     batch = next(datamodule.batches("train", 2, torch.device("cpu")))
-    trace: Trace = module.model(batch, module.estimator.draw)
-    module.estimator.surrogate(module.objective, trace, torch.tensor(0.0))
+    first = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
     if cfg.compile:
         compile_pass(module.model)
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
     loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
     trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
     _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
-    return Job(cfg, folder, datamodule, module, trainer, loggers, trace, start)
+    return Job(cfg, folder, datamodule, module, trainer, loggers, first.trace, start)
 
 
 def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
@@ -131,6 +128,12 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
         "commit": commit(),
         "versions": versions(),
     }
+
+
+def _take(data: ImageDataModule, n: int) -> Batch:
+    """`n` training data, chosen at random."""
+    order = torch.randperm(len(data.splits["train"]), generator=seeded_generator(data.seed, "take"))
+    return next(data.batches("train", n, torch.device("cpu"), order[:n]))
 
 
 def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -73,7 +72,7 @@ def report(console: Console, job: Job, best: float | None, metrics: Mapping[str,
         table.add_row(f"best {module.monitor}, {nats}", f"{best:.2f}")
     else:
         table.add_row(f"train/elbo of the last epoch, {nats}", f"{metrics['train/elbo']:.2f}")
-    units = {"bits_per_dim": "", "active_units": f" of {torch.Size(module.model.z_shape).numel()}"}
+    units = {"bits_per_dim": "", "active_units": f" of {module.model.num_units}"}
     for name, value in metrics.items():
         split, _, metric = name.partition("/")
         if split == "test":

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from vae_lab.callbacks import BestCheckpoint
+from vae_lab.config import build
 from vae_lab.config.complete import digest
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted, requeue
@@ -135,7 +136,7 @@ def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
     trainer.strategy.barrier("checkpoints are written")
     if job.cfg.test and len(datamodule.splits["test"]):
         if isinstance(trainer.strategy, FSDPStrategy):
-            module = job.another_module()  # this one's weights lie in shares
+            module = build.training(job.cfg, datamodule, module.record)  # its weights lie whole
         kept = read_checkpoint(checkpoint_path(job.folder))
         module.load_state_dict(kept["state_dict"])
         trainer.test(module, datamodule=datamodule, verbose=False)

@@ -17,9 +17,9 @@ from vae_lab.errors import InputError, one_line
 from vae_lab.loggers import has_wandb_key
 
 STEP = "trainer/global_step"
-FIGURES = ("elbo", "objective", "rate", "distortion", "bits_per_dim", "active_units")
+BOUNDS = ("elbo", "objective", "rate", "distortion", "bits_per_dim")
 LATENT = ("active_share", "posterior_stddev", "aggregate_stddev", "kl_mean", "kl_median", "kl_max")
-PER_UNIT = ("kl_per_unit", "mean_variance_per_unit")
+PER_UNIT = ("kl_per_unit", "variance_of_means_per_unit")
 SYSTEM = ("items_per_second", "seconds_per_epoch", "peak_memory_gib", "learning_rate")
 BY_LABEL_OR_PLANE = ("classes", "class_path", "latent_means", "manifold")  # of models that have one
 
@@ -31,9 +31,9 @@ def workspace(entity: str, project: str) -> Any:
         "elbo": elbo(),
         "rate and distortion": rate_distortion(),
         "sweeps": sweeps(),
-        "train": [line(f"train/{name}") for name in FIGURES],
-        "val": [line(f"val/{name}") for name in FIGURES],
-        "test": [bars(f"test/{name}") for name in FIGURES],
+        "train": [line(f"train/{name}") for name in BOUNDS],
+        "val": [line(f"val/{name}") for name in (*BOUNDS, "active_units")],
+        "test": [bars(f"test/{name}") for name in (*BOUNDS, "active_units")],
         "latent": [line(f"latent/{name}") for name in (*LATENT, *PER_UNIT)],
         "media": media(),
         "system": [line(f"system/{name}") for name in SYSTEM],
@@ -117,7 +117,7 @@ def rate_distortion() -> list[Any]:
 def latent() -> list[Any]:
     """Which units are used, and how much."""
     return [
-        line("train/active_units", "val/active_units"),
+        line("val/active_units"),
         line("latent/posterior_stddev", "latent/aggregate_stddev"),
         line("latent/kl_mean", "latent/kl_median", "latent/kl_max"),
         line("latent/kl_per_unit"),

@@ -1,34 +1,32 @@
 """What every model promises."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
+from vae_lab.model.context import Context
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.trace import Batch, Draw, Trace
 
 
 class LatentVariableModel(nn.Module, ABC):
-    """p(x, z) and q(z|x), together."""
+    """p(x, z) and q(z|x), together, whatever the layers of z."""
 
     likelihood: Likelihood
 
-    def __init__(
-        self, x_shape: Sequence[int], z_shape: Sequence[int], num_classes: int | None
-    ) -> None:
-        """Raises InputError for a latent size below 1."""
+    def __init__(self, x_shape: Sequence[int], num_classes: int | None) -> None:
+        """`x_shape` is the shape of one datum; `num_classes` is None without labels."""
         super().__init__()
-        sizes = z_shape if isinstance(z_shape, list | tuple) else ()
-        if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise InputError(
-                f"model.z_shape must hold sizes of 1 or more, such as [32], not {z_shape}."
-            )
-        self.x_shape, self.z_shape = tuple(x_shape), tuple(z_shape)
-        self.num_classes = num_classes
+        self.x_shape, self.num_classes = tuple(x_shape), num_classes
+
+    @property
+    @abstractmethod
+    def num_units(self) -> int:
+        """How many latent units a draw has, over all layers."""
 
     @property
     @abstractmethod
@@ -36,30 +34,31 @@ class LatentVariableModel(nn.Module, ABC):
         """Whether the model is conditional, so that its evidence is log p(x|y)."""
 
     @abstractmethod
+    def given(self, batch: Batch) -> Callable[[Draw], Trace]:
+        """A pass over this batch that lacks only its draws: what no draw changes is computed once.
+
+        So an evaluation that takes thousands of draws in chunks encodes once.
+        """
+
     def forward(self, batch: Batch, draw: Draw) -> Trace:
         """One pass: all that the objective, the metrics and the evaluation read."""
+        return self.given(batch)(draw)
 
     @abstractmethod
-    def q_z(self, x: Tensor, y: Tensor | None) -> Distribution:
-        """q(z|x), batch shape (B,), for x (B, *X) and, where it reads labels, y (B,)."""
-
-    @abstractmethod
-    def p_z(self, y: Tensor | None) -> Distribution:
-        """The prior over z, batch shape () or (B,)."""
-
-    @abstractmethod
-    def p_x(self, z: Tensor, y: Tensor | None) -> Distribution:
-        """p(x|z), batch shape that of z, (*batch, B, *Z)."""
-
     def sample(self, n: int, y: Tensor | None) -> Distribution:
-        """p(x|z) for n draws of z, batch shape (n,); y is (n,) where labels are read."""
-        prior = self.p_z(y)
-        z = prior.sample(() if prior.batch_shape else (n,))
-        return self.p_x(z, y)
+        """p(x|z) for n draws from the prior, batch shape (n,); y is (n,) where labels are read."""
 
+    @abstractmethod
     def reconstruct(self, batch: Batch) -> Distribution:
-        """p(x|z) at the posterior mean of each datum, batch shape (B,)."""
-        return self.p_x(self.q_z(batch.x, batch.y).mean, batch.y)
+        """p(x|z) at the centre of each datum's posterior, batch shape (B,)."""
+
+    def context(self) -> Context:
+        """What parts that are built after the model may know of it."""
+        return Context(self.x_shape, self.num_classes)
+
+    def initialise(self, take: Callable[[int], Batch]) -> None:
+        """Start from data, where a part does: `take(n)` gives n training data at random."""
+        return
 
     def check_labels(self, y: Tensor | None) -> None:
         """Raises InputError for labels that are missing where read, or outside the classes."""

@@ -1,4 +1,4 @@
-"""What every family promises: network output -> distribution."""
+"""Families: network output -> distribution. Posteriors and likelihoods are one kind of thing."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -9,24 +9,19 @@ from torch.distributions import Distribution
 
 from vae_lab.trace import Shape, full_precision
 
-Size = torch.Size | list[int] | tuple[int, ...]  # as torch.distributions takes them
-
 
 class Family(nn.Module, ABC):
     """A family of distributions over events of one shape: params -> Distribution."""
 
-    params_per_value: ClassVar[int]
-    """How many parameters each value of the event takes from the network."""
-
     def __init__(self, event_shape: Shape) -> None:
+        """`event_shape` is the shape of one event: of x for a likelihood, of z for a posterior."""
         super().__init__()
         self.event_shape = tuple(event_shape)
 
     @property
+    @abstractmethod
     def param_shape(self) -> Shape:
-        """The shape a network must produce: the event's, grown in dimension 0 alone."""
-        first, *rest = self.event_shape
-        return (self.params_per_value * first, *rest)
+        """The shape a network must produce for one event."""
 
     @full_precision
     def forward(self, params: Tensor) -> Distribution:
@@ -37,11 +32,28 @@ class Family(nn.Module, ABC):
     def distribution(self, params: Tensor) -> Distribution:
         """The distribution these parameters, (*batch, *param_shape), stand for."""
 
+
+class ElementwiseFamily(Family, ABC):
+    """A family that takes the same number of parameters for every value of the event."""
+
+    params_per_value: ClassVar[int]
+    """How many parameters each value of the event takes from the network."""
+
+    @property
+    def param_shape(self) -> Shape:
+        """The event's, grown in dimension 0 alone, which in an image is that of the channels."""
+        first, *rest = self.event_shape
+        return (self.params_per_value * first, *rest)
+
     def split(self, params: Tensor) -> tuple[Tensor, ...]:
-        """The parameters in `params_per_value` pieces of the event's shape."""
+        """The parameters in `params_per_value` pieces, each (*batch, *event_shape)."""
         return params.chunk(self.params_per_value, dim=-len(self.event_shape))
 
 
 def soft_bound(value: Tensor, bound: float) -> Tensor:
-    """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere."""
+    """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere.
+
+    >>> soft_bound(torch.tensor([0.1, 100.0]), 7.0)
+    tensor([0.1000, 7.0000])
+    """
     return bound * torch.tanh(value / bound)

@@ -1,15 +1,17 @@
 """The variational autoencoder.
 
 Kingma and Welling, Auto-Encoding Variational Bayes, 2014 (https://arxiv.org/abs/1312.6114);
-Rezende, Mohamed and Wierstra, Stochastic Backpropagation, 2014. Conditional by its label entries or
+Rezende, Mohamed and Wierstra, Stochastic Backpropagation, 2014. Conditional by its conditionings or
 its prior: Sohn, Lee and Yan, 2015.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vae_lab.errors import InputError
 from vae_lab.model.base import LatentVariableModel
 from vae_lab.model.conditioning import Conditioning
 from vae_lab.model.conditioning.base import NetworkPartial
@@ -17,9 +19,9 @@ from vae_lab.model.context import Context
 from vae_lab.model.family import Family
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.model.priors import Prior
-from vae_lab.trace import Batch, Draw, Shape, Trace
+from vae_lab.trace import Batch, Draw, Shape, Trace, centre
 
-EntryPartial = Callable[[NetworkPartial, Shape, Shape, int | None], Conditioning]
+ConditioningPartial = Callable[[NetworkPartial, Shape, Shape, int | None], Conditioning]
 
 
 class VAE(LatentVariableModel):
@@ -35,19 +37,42 @@ class VAE(LatentVariableModel):
         num_classes: int | None,
         encoder: NetworkPartial,
         decoder: NetworkPartial,
-        encoder_conditioning: EntryPartial,
-        decoder_conditioning: EntryPartial,
+        encoder_conditioning: ConditioningPartial,
+        decoder_conditioning: ConditioningPartial,
         posterior: Callable[[Shape], Family],
         likelihood: Callable[[Shape], Likelihood],
         prior: Callable[[Context], Prior],
     ) -> None:
-        """Raises InputError for sizes below 1, and where a part refuses the shape it is given."""
-        super().__init__(x_shape, z_shape, num_classes)
+        """Raises InputError for sizes below 1, and where a part refuses the shape it is given.
+
+        Args:
+            x_shape: Of one datum, such as (1, 28, 28).
+            z_shape: Of one draw of z, such as (32,).
+            num_classes: Of the labels; None without labels.
+            encoder: The network from x to the posterior's parameters.
+            decoder: The network from z to the likelihood's parameters.
+            encoder_conditioning: How a label reaches the encoder.
+            decoder_conditioning: How a label reaches the decoder.
+            posterior: The family of q(z|x).
+            likelihood: The family of p(x|z).
+            prior: p(z), or p(z|y).
+        """
+        super().__init__(x_shape, num_classes)
+        sizes = z_shape if isinstance(z_shape, list | tuple) else ()
+        if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
+            raise InputError(
+                f"model.z_shape must hold sizes of 1 or more, such as [32], not {z_shape}."
+            )
+        self.z_shape = tuple(z_shape)
         x, z = self.x_shape, self.z_shape
         self.posterior, self.likelihood = posterior(z), likelihood(x)
         self.encoder = encoder_conditioning(encoder, x, self.posterior.param_shape, num_classes)
         self.decoder = decoder_conditioning(decoder, z, self.likelihood.param_shape, num_classes)
-        self.prior = prior(Context(x, z, num_classes, self.q_z))
+        self.prior = prior(self.context())
+
+    @property
+    def num_units(self) -> int:
+        return prod(self.z_shape)
 
     @property
     def reads_labels(self) -> bool:
@@ -55,17 +80,42 @@ class VAE(LatentVariableModel):
         return any(part.reads_labels for part in parts)
 
     def q_z(self, x: Tensor, y: Tensor | None) -> Distribution:
+        """q(z|x), batch shape (B,), for x (B, *X) and, where labels are read, y (B,)."""
         q: Distribution = self.posterior(self.encoder(x, y))
         return q
 
     def p_z(self, y: Tensor | None) -> Distribution:
+        """The prior over z, batch shape () or (B,)."""
         p: Distribution = self.prior(y)
         return p
 
     def p_x(self, z: Tensor, y: Tensor | None) -> Distribution:
+        """p(x|z), batch shape that of z, (*batch, B, *Z)."""
         p: Distribution = self.likelihood(self.decoder(z, y))
         return p
 
-    def forward(self, batch: Batch, draw: Draw) -> Trace:
-        latent = draw(self.q_z(batch.x, batch.y), self.p_z(batch.y))
-        return Trace(batch.x, batch.y, self.p_x(latent.z, batch.y), (latent,))
+    def given(self, batch: Batch) -> Callable[[Draw], Trace]:
+        q, p = self.q_z(batch.x, batch.y), self.p_z(batch.y)
+
+        def trace(draw: Draw) -> Trace:
+            latent = draw(q, p)
+            return Trace(batch.x, batch.y, self.p_x(latent.z, batch.y), (latent,))
+
+        return trace
+
+    def sample(self, n: int, y: Tensor | None) -> Distribution:
+        prior = self.p_z(y)
+        z = prior.sample(() if prior.batch_shape else (n,))
+        return self.p_x(z, y)
+
+    def reconstruct(self, batch: Batch) -> Distribution:
+        return self.p_x(centre(self.q_z(batch.x, batch.y)), batch.y)
+
+    def context(self) -> Context:
+        return Context(
+            self.x_shape, self.num_classes, self.z_shape,
+            q_z=self.q_z, p_x=self.p_x, posterior=self.posterior,
+        )  # fmt: skip
+
+    def initialise(self, take: Callable[[int], Batch]) -> None:
+        self.prior.initialise(take)

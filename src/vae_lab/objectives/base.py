@@ -1,22 +1,28 @@
 """What every objective promises."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
+from vae_lab.model.context import Context
 from vae_lab.trace import Trace
 
 
 class Objective(nn.Module, ABC):
-    """What training maximises: (trace, epoch) -> (B,), in nats.
+    """What training maximises: (trace, epoch) -> (B,), in nats. Built late, for its model.
 
     Time is counted in epochs, as a scalar tensor that grows within an epoch (2.5 is the middle of
     the third), so that a schedule means the same whatever the batch size.
     """
 
     monitor: str = "elbo"
-    """The figure that checkpoints, early stopping and sweeps select on; the true ELBO unless the
-    model has no bound."""
+    """The metric that checkpoints, early stopping and sweeps select on; the true ELBO unless the
+    model has no bound. An objective that depends on its model sets it as it is built."""
+
+    def __init__(self, context: Context) -> None:
+        """`context` is the model's: what the objective may know of it."""
+        super().__init__()
 
     @property
     def warmup_epochs(self) -> float:
@@ -28,5 +34,18 @@ class Objective(nn.Module, ABC):
         return ""
 
     @abstractmethod
+    def values(self, trace: Trace, epoch: Tensor) -> Tensor:
+        """What each draw is worth, (S, B), in nats."""
+
+    @abstractmethod
+    def reduce(self, values: Tensor) -> Tensor:
+        """What the draws are worth together, (S, B) -> (B,), in nats."""
+
     def forward(self, trace: Trace, epoch: Tensor) -> Tensor:
         """The objective of each datum, (B,), in nats."""
+        return self.reduce(self.values(trace, epoch))
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Parameters of its own, such as a discriminator's, as groups for the optimiser."""
+        own = list(self.parameters())
+        return [{"params": own}] if own else []

@@ -6,6 +6,7 @@ with beta: Higgins et al., beta-VAE, 2017.
 
 from torch import Tensor
 
+from vae_lab.model.context import Context
 from vae_lab.objectives.base import Objective
 from vae_lab.objectives.schedules import Schedule
 from vae_lab.trace import Trace
@@ -19,8 +20,9 @@ def elbo(trace: Trace, beta: float | Tensor = 1.0) -> Tensor:
 class ELBO(Objective):
     """The ELBO, its KL weighted by a schedule of beta."""
 
-    def __init__(self, beta: Schedule) -> None:
-        super().__init__()
+    def __init__(self, context: Context, beta: Schedule) -> None:
+        """`beta` is the weight of the KL over time."""
+        super().__init__(context)
         self.beta = beta
 
     @property
@@ -30,5 +32,8 @@ class ELBO(Objective):
     def describe(self) -> str:
         return self.beta.describe()
 
-    def forward(self, trace: Trace, epoch: Tensor) -> Tensor:
-        return elbo(trace, self.beta(epoch))
+    def values(self, trace: Trace, epoch: Tensor) -> Tensor:
+        return trace.log_px - self.beta(epoch) * trace.kl.sum(0)
+
+    def reduce(self, values: Tensor) -> Tensor:
+        return values.mean(0)

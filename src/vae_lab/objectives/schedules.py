@@ -23,10 +23,14 @@ class Schedule(nn.Module, ABC):
 
 
 class Constant(Schedule):
-    """beta = value, always."""
+    """beta = value, always.
+
+    >>> Constant(4.0)(torch.tensor(10.0))
+    tensor(4.)
+    """
 
     def __init__(self, value: float = 1.0) -> None:
-        """Raises InputError if `value` is negative."""
+        """Raises InputError if `value` is negative; 1 is the ELBO, more a beta-VAE."""
         super().__init__()
         if value < 0:
             raise InputError(f"objective.beta.value must be 0 or more, not {value}.")
@@ -43,10 +47,16 @@ class LinearWarmup(Schedule):
     """From `start` to 1 over the first `epochs`, then 1.
 
     Bowman et al., Generating Sentences from a Continuous Space, 2016.
+
+    >>> LinearWarmup(10)(torch.tensor(2.5))
+    tensor(0.2500)
     """
 
     def __init__(self, epochs: float, start: float = 0.0) -> None:
-        """Raises InputError if `epochs` is not positive."""
+        """Raises InputError if `epochs`, the length of the warm-up, is not positive.
+
+        `start` is beta at its beginning.
+        """
         super().__init__()
         if epochs <= 0:
             raise InputError(f"objective.beta.epochs must be above 0, not {epochs}.")
@@ -63,6 +73,9 @@ class Cyclical(Schedule):
     """Each period, from 0 to 1 over its first `ramp` share, then 1 for the rest of it.
 
     Fu et al., Cyclical Annealing Schedule, 2019. The first period counts as warm-up.
+
+    >>> Cyclical(10)(torch.tensor(12.5))
+    tensor(0.5000)
     """
 
     def __init__(self, period: float, ramp: float = 0.5) -> None:

@@ -124,7 +124,6 @@ def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | Non
     try:
         if key not in read:
             read[key] = build.data(cfg)
-            read[key].setup()
         return Measure.of(read[key], build.model(with_facts(cfg, read[key]).model))
     except Exception:  # whatever it is: the trial will fail of it, and be recorded
         return None

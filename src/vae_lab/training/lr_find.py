@@ -27,18 +27,19 @@ def suggest_lr(
 ) -> dict[str, float]:
     """Try learning rates from 1e-6 to 1, and say at which the loss falls fastest.
 
-    Draws the search as figures/lr_find.png in `folder`; weights end as they began. Raises
-    InputError where the loss never falls.
+    Plots the search as figures/lr_find.png in `folder`; weights end as they began. The module's
+    guard must not stop on NaN: the search ends there by itself. Raises InputError where the loss
+    never falls.
     """
     epochs = trainer.max_epochs
-    module.stops_on_nan, trainer.fit_loop.max_epochs = False, -1
+    trainer.fit_loop.max_epochs = -1
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Total length of")  # no validation is no fault
         found = Tuner(trainer).lr_find(
             module, datamodule=data, min_lr=1e-6, max_lr=1.0, num_training=STEPS,
             early_stop_threshold=None, update_attr=False,
         )  # fmt: skip  # Lightning's threshold is a multiple of the loss, which may be negative
-    module.stops_on_nan, trainer.fit_loop.max_epochs = True, epochs
+    trainer.fit_loop.max_epochs = epochs
     assert found is not None
     rates, losses = (
         torch.tensor(found.results[name])[SKIPPED:].double() for name in ("lr", "loss")
@@ -48,7 +49,7 @@ def suggest_lr(
         save_figures({"lr_find": _plot(rates, losses, best)}, folder / "figures")
         console.print(
             f"Suggested: optimizer.lr={best:.2g} in place of lr_find=true. Nothing was trained; "
-            f"the search is drawn in {folder / 'figures' / 'lr_find.png'}",
+            f"the search is plotted in {folder / 'figures' / 'lr_find.png'}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     return {"lr_find/suggestion": best}

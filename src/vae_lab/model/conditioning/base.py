@@ -22,7 +22,14 @@ class Conditioning(nn.Module, ABC):
     def __init__(
         self, network: NetworkPartial, in_shape: Shape, out_shape: Shape, num_classes: int | None
     ) -> None:
-        """Build `network` to map `in_shape` to `out_shape`, with room for the label."""
+        """Build the network with room for the label.
+
+        Args:
+            network: The network, which lacks only its shapes.
+            in_shape: Of what it maps, the label aside.
+            out_shape: Of what it gives.
+            num_classes: Of the labels; None without labels.
+        """
         super().__init__()
 
     @abstractmethod

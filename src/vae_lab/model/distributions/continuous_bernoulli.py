@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from vae_lab.model.family import Size
+from vae_lab.model.distributions import Size
 
 _NEAR_ZERO = 0.1  # below it the closed forms cancel and their Taylor series are used
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn.functional import logsigmoid
 
-from vae_lab.model.family import Size
+from vae_lab.model.distributions import Size
 
 
 class DiscretizedLogisticDistribution(Distribution):

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 from torch.distributions import Normal as TorchNormal
 
-from vae_lab.model.family import Size
+from vae_lab.model.distributions import Size
 
 
 class Normal(TorchNormal):
@@ -28,5 +28,9 @@ class Normal(TorchNormal):
 
 
 def diagonal_normal(loc: Tensor, scale: Tensor, event_dims: int) -> Distribution:
-    """N(loc, diag(scale^2)), its last `event_dims` dimensions one event."""
+    """N(loc, diag(scale^2)), its last `event_dims` dimensions one event.
+
+    >>> diagonal_normal(torch.zeros(5, 3), torch.ones(5, 3), 1).log_prob(torch.zeros(3)).shape
+    torch.Size([5])
+    """
     return Independent(Normal(loc, scale), event_dims, validate_args=False)

@@ -1,5 +1,6 @@
 """What a likelihood adds to a family."""
 
+from abc import ABC
 from typing import ClassVar
 
 from torch import Tensor
@@ -9,10 +10,11 @@ from vae_lab.model.family import Family
 from vae_lab.support import Support
 
 
-class Likelihood(Family):
+class Likelihood(Family, ABC):
     """A family for p(x|z)."""
 
     support: ClassVar[Support]
+    """The values of x it is defined on, and so the preparation that the data need."""
 
     def observe(self, x: Tensor, p_x: Distribution) -> None:
         """See one training batch: x, (B, *X), and its p(x|z), batch shape (S, B)."""

@@ -7,11 +7,12 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from vae_lab.model.distributions.continuous_bernoulli import ContinuousBernoulliDistribution
+from vae_lab.model.family import ElementwiseFamily
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.support import Support
 
 
-class ContinuousBernoulli(Likelihood):
+class ContinuousBernoulli(Likelihood, ElementwiseFamily):
     """p(x|z) = prod_i CB(x_i; logit_i), a density over [0, 1]."""
 
     params_per_value = 1

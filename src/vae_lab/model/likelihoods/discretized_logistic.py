@@ -8,12 +8,12 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from vae_lab.model.distributions.discretized_logistic import DiscretizedLogisticDistribution
-from vae_lab.model.family import soft_bound
+from vae_lab.model.family import ElementwiseFamily, soft_bound
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.support import Support
 
 
-class DiscretizedLogistic(Likelihood):
+class DiscretizedLogistic(Likelihood, ElementwiseFamily):
     """p(x|z) = prod_i P(x_i), each with its own location and scale, for 8-bit images."""
 
     params_per_value = 2

@@ -4,19 +4,21 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.family import ElementwiseFamily
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.model.likelihoods.sigma import Sigma
 from vae_lab.support import Support
 from vae_lab.trace import Shape
 
 
-class Gaussian(Likelihood):
+class Gaussian(Likelihood, ElementwiseFamily):
     """p(x|z) = N(x; mean(z), sigma^2 I), a density; the mean lies in (0, 1), as the data do."""
 
     params_per_value = 1
     support = Support.CONTINUOUS
 
     def __init__(self, event_shape: Shape, sigma: Sigma) -> None:
+        """`event_shape` is that of x; `sigma` the standard deviation that all values share."""
         super().__init__(event_shape)
         self.sigma = sigma
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from vae_lab.errors import InputError
 
@@ -70,28 +71,16 @@ class OptimalSigma(Sigma):
     def __init__(self, init: float) -> None:
         super().__init__(init)
         self.register_buffer("sigma", torch.tensor(self.init))
-        self.seen = torch.zeros(2)  # sum of squares, count; no buffer: DDP would overwrite a rank's
+        self.squares = MeanMetric(nan_strategy="disable")  # of the residuals, over all processes
 
     def forward(self) -> Tensor:
         return self.sigma
 
-    def get_extra_state(self) -> Tensor:
-        return self.seen
-
-    def set_extra_state(self, state: Tensor) -> None:
-        self.seen = state.clone()
-
     @torch.no_grad()
     def observe(self, residual: Tensor) -> None:
-        squares = residual.square().sum()
-        self.seen = self.seen.to(squares) + torch.stack(
-            [squares, squares.new_tensor(float(residual.numel()))]
-        )
+        self.squares.update(residual.square())
 
     @torch.no_grad()
     def refit(self) -> None:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.all_reduce(self.seen)
-        squares, count = self.seen
-        self.sigma.copy_((squares / count + _FLOOR**2).sqrt())
-        self.seen = torch.zeros(2)
+        self.sigma.copy_((self.squares.compute() + _FLOOR**2).sqrt())
+        self.squares.reset()

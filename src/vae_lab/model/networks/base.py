@@ -27,6 +27,14 @@ class Network(nn.Sequential, ABC):
     """Whether it reads its input as an image (C, H, W), so that a label must enter as planes."""
 
     def __init__(self, in_shape: Shape, out_shape: Shape, stages: Sequence[nn.Module]) -> None:
+        """Stack the stages.
+
+        Args:
+            in_shape: Of one input, without batch dimensions.
+            out_shape: Of one output, likewise.
+            stages: Modules that take and give one batch dimension; a conditioning may step in
+                between two of them.
+        """
         super().__init__(*stages)
         self.in_shape, self.out_shape = tuple(in_shape), tuple(out_shape)
 
@@ -38,7 +46,11 @@ class Network(nn.Sequential, ABC):
 
 
 def make_activation(name: str) -> nn.Module:
-    """The activation of this name. Raises InputError, listing what exists."""
+    """The activation of this name. Raises InputError, listing what exists.
+
+    >>> make_activation("relu")
+    ReLU()
+    """
     if name not in _ACTIVATIONS:
         raise unknown("activation", name, _ACTIVATIONS)
     return _ACTIVATIONS[name]()

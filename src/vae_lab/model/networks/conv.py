@@ -20,6 +20,10 @@ class ConvEncoder(Network):
     """One convolution per entry of `channels`, then dense layers of the given `widths`.
 
     Each stage is convolution, activation and, where `max_pool` is above 1, max-pooling.
+
+    >>> encoder = ConvEncoder((3, 32, 32), (64,), channels=[32, 64], widths=[256])
+    >>> encoder(torch.zeros(5, 3, 32, 32)).shape
+    torch.Size([5, 64])
     """
 
     reads_images = True
@@ -36,7 +40,19 @@ class ConvEncoder(Network):
         max_pool: int = 1,
         activation: str = "relu",
     ) -> None:
-        """Raises InputError if the input is no image, or the stages leave nothing of it."""
+        """Raises InputError if the input is no image, or the stages leave nothing of it.
+
+        Args:
+            in_shape: Of one image, (C, H, W).
+            out_shape: Of one output, any.
+            channels: Of each convolution's output.
+            widths: Of the dense layers that follow.
+            kernel: Side of every convolution's window, in pixels.
+            stride: Its step.
+            padding: Zeros added on each side.
+            max_pool: Side of the pooling window behind each convolution; 1 pools nothing.
+            activation: After each convolution and each dense layer.
+        """
         _check_image("the conv encoder", in_shape)
         check_widths("channels", channels)
         if min(kernel, stride, max_pool) < 1 or padding < 0:
@@ -77,6 +93,10 @@ class ConvDecoder(Network):
     """Dense layers of the given `widths`, then one doubling convolution per entry of `channels`.
 
     The sizes are those of the output halved once per stage, so any height and width is met.
+
+    >>> decoder = ConvDecoder((32,), (1, 28, 28), channels=[64, 32], widths=[256])
+    >>> decoder(torch.zeros(5, 32)).shape
+    torch.Size([5, 1, 28, 28])
     """
 
     reads_images = False
@@ -89,7 +109,15 @@ class ConvDecoder(Network):
         widths: Sequence[int],
         activation: str = "relu",
     ) -> None:
-        """Raises InputError if the output is no image, or is too small for the stages."""
+        """Raises InputError if the output is no image, or is too small for the stages.
+
+        Args:
+            in_shape: Of one input, any.
+            out_shape: Of one image, (C, H, W).
+            channels: Into each doubling convolution, the smallest image first.
+            widths: Of the dense layers before them.
+            activation: After each dense layer, and before each convolution.
+        """
         _check_image("the conv decoder", out_shape)
         check_widths("channels", channels)
         out_channels, *size = out_shape

@@ -24,13 +24,24 @@ def dense_stages(
 
 
 class MLP(Network):
-    """Fully connected layers of the given hidden `widths`, from any shape to any shape."""
+    """Fully connected layers, from any shape to any shape.
+
+    >>> MLP((1, 28, 28), (64,), widths=[512])(torch.zeros(5, 1, 28, 28)).shape
+    torch.Size([5, 64])
+    """
 
     reads_images = False
 
     def __init__(
         self, in_shape: Shape, out_shape: Shape, widths: Sequence[int], activation: str = "relu"
     ) -> None:
-        """Raises InputError for widths below 1 or an unknown activation."""
+        """Raises InputError for widths below 1 or an unknown activation.
+
+        Args:
+            in_shape: Of one input; it is flattened.
+            out_shape: Of one output.
+            widths: Of the hidden layers; none gives a linear map.
+            activation: After each hidden layer.
+        """
         stages = dense_stages(math.prod(in_shape), widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [nn.Flatten(), *stages])

@@ -4,11 +4,15 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.model.distributions.normal import diagonal_normal
-from vae_lab.model.family import Family, soft_bound
+from vae_lab.model.family import ElementwiseFamily, soft_bound
 
 
-class DiagonalGaussian(Family):
-    """N(mu, diag(sigma^2)) of mu and log sigma^2, which is bounded softly within +-14."""
+class DiagonalGaussian(ElementwiseFamily):
+    """N(mu, diag(sigma^2)) of mu and log sigma^2, which is bounded softly within +-14.
+
+    >>> DiagonalGaussian((32,)).param_shape
+    (64,)
+    """
 
     params_per_value = 2
 

@@ -19,15 +19,15 @@ class ClassMeans(Prior):
 
     reads_labels = True
 
-    def __init__(self, site: Context) -> None:
+    def __init__(self, context: Context) -> None:
         """Raises InputError where the data have no classes."""
-        super().__init__(site)
-        if site.num_classes is None:
+        super().__init__(context)
+        if context.num_classes is None:
             raise InputError(
                 "a prior with a mean per class needs labels, but the data have none: choose data "
                 "with labels, or model/prior=standard_normal."
             )
-        self.mu = nn.Parameter(torch.randn(site.num_classes, *site.z_shape))
+        self.mu = nn.Parameter(torch.randn(context.num_classes, *self.z_shape))
 
     def forward(self, y: Tensor | None) -> Distribution:
         """Raises InputError without labels."""

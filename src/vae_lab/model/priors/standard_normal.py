@@ -15,9 +15,9 @@ class StandardNormal(Prior):
     reads_labels = False
     zeros: Tensor
 
-    def __init__(self, site: Context) -> None:
-        super().__init__(site)
-        self.register_buffer("zeros", torch.zeros(site.z_shape), persistent=False)
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.register_buffer("zeros", torch.zeros(self.z_shape), persistent=False)
 
     def forward(self, y: Tensor | None) -> Distribution:
         return diagonal_normal(self.zeros, torch.ones_like(self.zeros), self.zeros.dim())
