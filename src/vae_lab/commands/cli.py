@@ -3,53 +3,54 @@
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import wraps
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
-from vae_lab.config.compose import conf_dir
-from vae_lab.config.explain import _explained
-from vae_lab.errors import InputError
+from vae_lab.config.compose import VERSION_BASE, conf_dir, in_multirun
+from vae_lab.config.explain import explained
+from vae_lab.errors import InputError, one_line
+
+_WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def main(task: Callable[[DictConfig], object], config_name: str) -> None:
     """Run `task` under Hydra with this primary config; bad input ends in one line and status 1."""
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its errors on instead of printing them
-
-    def tell(error: InputError) -> None:
-        if wants_traceback:
-            traceback.print_exception(error)
-        line = Text.assemble(("error: ", "bold red"), str(error))
-        Console(stderr=True).print(line, soft_wrap=True)
-
-    succeeded: list[bool] = []
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # alone makes Hydra raise its errors: else it prints them
+    sys.argv[1:] = asked = in_multirun(sys.argv[1:])
 
     @wraps(task)
     def job(cfg: DictConfig) -> object:
-        try:
-            with _explained(config_name, HydraConfig.get().overrides.task):
-                returned = task(cfg)
-        except InputError as error:
-            tell(error)
-            sys.exit(1)
-        succeeded.append(returned is not None)
-        return returned
+        with _refusing(asked):  # here too: Hydra prints lines of its own about a job that raises
+            return task(cfg)
 
-    command = hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)
+    command = hydra.main(config_path=str(conf_dir()), config_name=config_name, **VERSION_BASE)
+    with _refusing(asked):
+        command(job)()
+
+
+@contextmanager
+def _refusing(asked: Sequence[str]) -> Iterator[None]:
     try:
-        with _explained(config_name, sys.argv[1:]):
-            command(job)()
+        with explained(asked):
+            yield
     except InputError as error:
         tell(error)
         sys.exit(1)
-    except ValueError as error:  # of Optuna, which looks for a best trial where there is none
-        if not succeeded or any(succeeded):
-            raise
-        tell(InputError("every job of the sweep has failed: see the reasons above."))
-        raise SystemExit(1) from error
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does
+        sys.exit(1)
+
+
+def tell(error: Exception, where: str = "") -> str:
+    """Print an error on stderr, after its traceback if HYDRA_FULL_ERROR=1 asks; its one line."""
+    if _WANTS_TRACEBACK:
+        traceback.print_exception(error)
+    said = str(error) if isinstance(error, InputError) else one_line(error)
+    line = Text.assemble((f"error{where}: ", "bold red"), said)
+    Console(stderr=True).print(line, soft_wrap=True)
+    return said

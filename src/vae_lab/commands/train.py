@@ -10,12 +10,12 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.text import Text
 
+from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
-from vae_lab.config.explain import _explained
+from vae_lab.config.explain import explained
 from vae_lab.distributed import group
-from vae_lab.errors import InputError, one_line
+from vae_lab.errors import InputError
 from vae_lab.experiment.resume import resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
@@ -25,32 +25,30 @@ from vae_lab.sweeps.hooks import job_name
 def train_task(cfg: DictConfig) -> float | None:
     """One Hydra job: train, and return the monitored metric to a sweeper.
 
-    In a multirun a job that fails is noted in its folder, for the table, and the others go on.
+    A job of a multirun that fails is told and noted, for the table; the other jobs go on.
     """
     job = HydraConfig.get()
     folder, overrides = RunFolder(job.runtime.output_dir), _as_dict(job.overrides.task)
-    if job.mode is not RunMode.MULTIRUN:
-        return _train(cfg, folder, job, _labels(job.runtime.choices))
-    sweep = Path(job.sweep.dir).resolve()
     labels = _labels(job.runtime.choices)
+    if job.mode is not RunMode.MULTIRUN:
+        return _train(cfg, folder, labels, job)
+    sweep = Path(job.sweep.dir).resolve()
     labels |= {"group": "/".join(sweep.parts[-2:]), "overrides": overrides}
     labels["name"] = job_name(sweep, overrides) or labels["name"]
     try:
-        done = ended(cfg, folder)
-        if done is None:
-            return _train(cfg, folder, job, labels)
-        print(f"job {job.job.num} has finished before: {folder}")
-        return done.best
+        with explained(job.overrides.task):
+            done = ended(cfg, folder)
+            if done is None:
+                return _train(cfg, folder, labels, job)
+            print(f"job {job.job.num} has finished before: {folder}")
+            return done.best
     except Exception as error:
-        reason = str(error) if isinstance(error, InputError) else one_line(error)
-        folder.fail(overrides, reason, traceback.format_exc())
-        line = Text.assemble((f"error in job {job.job.num}: ", "bold red"), reason)
-        Console(stderr=True).print(line, soft_wrap=True)
+        folder.fail(overrides, tell(error, f" in job {job.job.num}"), traceback.format_exc())
         return None
 
 
 def _train(
-    cfg: DictConfig, folder: RunFolder, job: HydraConf, labels: dict[str, Any]
+    cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf
 ) -> float | None:
     if cfg.resume is not None:
         cfg, folder = resumed(cfg.resume, job.overrides.task)
@@ -70,7 +68,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
         InputError: For bad input, in one line that names the fix, before any training.
     """
     silence = ["callbacks.progress=null"] if quiet else []
-    with _explained("train", overrides):
+    with explained(overrides):
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
         folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra.runtime.choices)
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
