@@ -1,17 +1,50 @@
 """The configuration a command runs with."""
 
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import hydra
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+
+# Hydra 1.3 warns unless it is told which version's defaults are meant, and 1.4 if it is.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__ < "1.4" else {}
 
 
 def conf_dir() -> Path:
     """The folder of YAML: the installed package's copy, else the repository's."""
     packaged = Path(__file__).parents[1] / "conf"
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
+
+
+def config_dirs(arguments: Sequence[str]) -> list[Path]:
+    """The folders of YAML that a command line composes from: ours, and its `--config-dir`."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    own = parser.parse_known_args(list(arguments))[0].config_dir
+    return [conf_dir(), *([own] if own else [])]
+
+
+def in_multirun(arguments: Sequence[str]) -> list[str]:
+    """A command line with the multirun asked for (`-m`) where its `sweep=` preset needs one.
+
+    A preset does where it configures Hydra's sweeper, which nothing else starts.
+    """
+    asked = list(arguments)
+    for preset in [a for a in asked if a.startswith("sweep=")]:
+        name = preset.partition("=")[2]
+        files = [folder / "sweep" / f"{name}.yaml" for folder in config_dirs(asked)]
+        if any("sweeper" in (_load(file).get("hydra") or {}) for file in files):
+            # Unlike -m this may stand beside --cfg and --help; beside the preset because argparse
+            # wants the overrides together.
+            asked.insert(asked.index(preset), "hydra.mode=MULTIRUN")
+    return asked
+
+
+def _load(file: Path) -> Any:
+    return OmegaConf.load(file) if file.is_file() else {}
 
 
 def _as_dict(overrides: Sequence[str]) -> dict[str, str]:
@@ -21,5 +54,5 @@ def _as_dict(overrides: Sequence[str]) -> dict[str, str]:
 
 def compose_config(name: str, overrides: Sequence[str] = (), **options: Any) -> DictConfig:
     """The configuration a command would run with. Takes `hydra.compose`'s options."""
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), **VERSION_BASE):
         return compose(name, list(overrides), **options)

@@ -1,69 +1,114 @@
-"""What Hydra, OmegaConf and the file system say, in one line that names the fix."""
+"""What Hydra, OmegaConf, Optuna and the file system raise, in one line that names the fix."""
 
-import re
-import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from vae_lab.config.compose import compose_config, conf_dir
+from vae_lab.config.compose import config_dirs
 from vae_lab.errors import InputError, one_line, unknown
 
 
 @contextmanager
-def _explained(config_name: str, overrides: Sequence[str]) -> Iterator[None]:
-    """Turn what Hydra, OmegaConf and the file system say into one line that names the fix."""
+def explained(overrides: Sequence[str]) -> Iterator[None]:
+    """Raise an InputError for whatever `explain` finds to be bad input."""
     try:
         yield
-    except InputError:
-        raise
-    except MissingConfigException as error:
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        raise unknown(f"choice of {group}", choice, error.options or ()) from error
-    except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(str(error), config_name, overrides) from error
-    except ValueError as error:
-        if not str(error).startswith("Config group override"):
+    except Exception as error:
+        said = explain(error, overrides)
+        if said is None or said is error:
             raise
-        raise InputError(f"{error}: a group, such as model, takes one of its choices.") from error
-    except BrokenPipeError:  # the reader of our output has left, as `| head` does
-        sys.exit(1)
-    except OSError as error:
-        told = f"{error.strerror}: {error.filename}" if error.filename else one_line(error)
-        raise InputError(f"{told}. A run is written to hydra.run.dir: set one that can.") from error
+        raise said from error
 
 
-def _explain(message: str, config_name: str, overrides: Sequence[str]) -> InputError:
-    found = re.search(r"Could not override '([^']+)'", message)
-    if not found:
-        lines = (line.strip() for line in message.splitlines())
-        return InputError(" ".join(line for line in lines if line))
-    key = found[1]
-    if "/" in key:
-        return unknown("group", key.partition("@")[0], _groups())
-    node: Any = _without(config_name, overrides, key)
-    parent = ""
-    for name in key.split("."):
-        if not isinstance(node, DictConfig) or name not in node:
-            break
-        node, parent = node._get_node(name), f"{parent}{name}."
-    what = f"key of {parent[:-1]}" if parent else "key"
-    return unknown(what, name, map(str, node) if isinstance(node, DictConfig) else ())
+def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None:
+    """Say in one line what was wrong with the input; None for an error that is no fault of it.
+
+    Args:
+        error: What was raised while composing or running.
+        overrides: What had been asked for: the arguments of the command line.
+    """
+    match error:
+        case InputError():
+            return error
+        case MissingConfigException(missing_cfg_file=str(file), options=[*options]):
+            group, _, choice = file.rpartition("/")
+            return unknown(f"choice of {group}", choice, options)
+        case HydraException() | OmegaConfBaseException():
+            return _unknown_key(error, overrides) or InputError(_said(error))
+        case OSError() if not isinstance(error, BrokenPipeError):
+            told = f"{error.strerror}: {error.filename}" if error.filename else one_line(error)
+            return InputError(f"{told}. A run is written to hydra.run.dir: set one that can.")
+        case ValueError():
+            return _group_without_choice(overrides) or _search_without_success(error)
+    return None
 
 
-def _without(config_name: str, overrides: Sequence[str], key: str) -> DictConfig:
-    """The configuration without the override of `key`; without any, where others fail too."""
-    others = [o for o in overrides if "=" in o and not o.lstrip("+~").startswith(key)]
-    try:
-        return compose_config(config_name, others)
-    except (HydraException, OmegaConfBaseException):
-        return compose_config(config_name)
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
-def _groups() -> list[str]:
-    folders = (path for path in conf_dir().rglob("*") if path.is_dir())
-    return [folder.relative_to(conf_dir()).as_posix() for folder in folders]
+def _said(error: BaseException) -> str:
+    """The error's own words in one line, and of OmegaConf's, behind it, the first line."""
+    words = [" ".join(str(error).split())] if str(error) else []
+    for cause in _causes(error.__cause__):
+        if isinstance(cause, OmegaConfBaseException):
+            words.append(str(cause).partition("\n")[0])
+    return ": ".join(words)
+
+
+def _unknown_key(error: BaseException, overrides: Sequence[str]) -> InputError | None:
+    for cause in _causes(error):
+        if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+            parent, name = cause.parent_node, str(cause.key)
+            if "/" in name:
+                return unknown("group", name.partition("@")[0], _groups(overrides))
+            if isinstance(parent, DictConfig):
+                return _unknown_key_of(parent, (cause.full_key or "").rpartition(".")[0], name)
+    return None
+
+
+def _unknown_key_of(node: DictConfig, path: str, name: str) -> InputError:
+    if path:
+        return unknown(f"key of {path}", name, map(str, node))
+    ours = {key: value for key, value in node.items_ex(resolve=False) if key != "hydra"}
+    for key in _keys(OmegaConf.to_container(OmegaConf.create(ours))):
+        if f"_{key.rpartition('.')[2]}".endswith(f"_{name}"):  # lr, epochs, batch_size, by habit
+            return InputError(f"unknown key '{name}'. Did you mean '{key}'?")
+    return unknown("key", name, map(str, ours))
+
+
+def _keys(node: Any, path: str = "") -> Iterator[str]:
+    for key, value in node.items() if isinstance(node, dict) else ():
+        yield f"{path}{key}"
+        yield from _keys(value, f"{path}{key}.")
+
+
+def _groups(overrides: Sequence[str]) -> set[str]:
+    tops = config_dirs(overrides)
+    return {f.relative_to(top).as_posix() for top in tops for f in top.rglob("*") if f.is_dir()}
+
+
+def _group_without_choice(overrides: Sequence[str]) -> InputError | None:
+    """Hydra's ValueError for `model=null`, as what was asked for tells."""
+    groups, parser = _groups(overrides), OverridesParser.create()
+    for text in overrides:
+        group = text.lstrip("+").partition("=")[0].partition("@")[0]
+        if group in groups and not isinstance(parser.parse_override(text).value(), str | list):
+            return InputError(f"{text}: a group, such as {group}, takes one of its choices.")
+    return None
+
+
+def _search_without_success(error: ValueError) -> InputError | None:
+    """Optuna's ValueError where it is asked for the best of no trials."""
+    called = {frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)}
+    if "best_trial" in called:
+        return InputError("every job of the sweep has failed: see the reasons above.")
+    return None
