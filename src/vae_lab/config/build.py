@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -14,7 +13,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vae_lab.callbacks import MaxSteps
-from vae_lab.config.allowed import _arguments, check_parts, locate
+from vae_lab.config.allowed import _arguments, check_parts, locate, whitelist
 from vae_lab.data import ImageDataModule, Source
 from vae_lab.errors import InputError, one_line, whole_number
 from vae_lab.model import LatentVariableModel
@@ -27,8 +26,9 @@ from vae_lab.training.nan_guard import NaNGuard
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:
     """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
     try:
-        return instantiate(cfg, **arguments, _convert_="all")
-    except InstantiationException as error:
+        trusted = whitelist("_execution_whitelist_")
+        return instantiate(cfg, **arguments, **trusted, _convert_="all")
+    except Exception as error:  # a part's own, which Hydra 1.3 hands on inside one of its own
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
