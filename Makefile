@@ -11,7 +11,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.PHONY: help train test test-slow lint types format check setup clean
+.PHONY: help train test test-slow lint types format docs check setup clean
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -20,10 +20,10 @@ setup: $(READY) ## Make .venv and install into it (every target below does, if n
 train: $(READY) ## Train the embedded default; ARGS="model=conv_vae data=mnist" for another
 	$(BIN)/python train.py $(ARGS)
 
-test: $(READY) ## Run the fast tests; ARGS="-k data" for some
+test: docs ## Run the fast tests; ARGS="-k data" for some
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slow: $(READY) ## Run the slow tests too, on the real data in VAE_LAB_DATA
+test-slow: docs ## Run the slow tests too, on the real data in VAE_LAB_DATA
 	$(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)
 
 lint: $(READY) ## Check style
@@ -36,6 +36,9 @@ types: $(READY) ## Check types
 format: $(READY) ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## Write README's table of choices anew
+	$(BIN)/python docs/choices.py
 
 check: lint types test ## All that a change must pass
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from vae_lab.data import (
     CIFAR10,
     MNIST,
+    DataSettings,
     Digits,
     Folder,
     ImageDataModule,
@@ -47,14 +48,14 @@ class Numbered(Source):
 def datamodule(
     source: Source, support: Support = Support.LEVELS, **settings: Any
 ) -> ImageDataModule:
-    usual = {
+    usual: dict[str, Any] = {
         "seed": 0, "x_shape": None, "num_classes": None, "batch_size": 32, "val_size": 20,
         "test_size": 10, "split_seed": 0, "limit": None, "binarize": "auto", "dequantize": "auto",
         "eval_seed": 0, "resident_gib": 4, "num_workers": 0,
     }  # fmt: skip
-    data = ImageDataModule(source, support, **{**usual, **settings})
-    data.setup()
-    return data
+    asked = {**usual, **settings}
+    seed = asked.pop("seed")
+    return ImageDataModule(source, DataSettings(**asked), support, seed)
 
 
 def numbers(data: ImageDataModule, split: str) -> list[int]:
@@ -75,8 +76,7 @@ class Place:
 def served(data: ImageDataModule, place: Place, split: str = "train") -> list[Batch]:
     data.trainer = place  # type: ignore[assignment]
     loader = getattr(data, f"{split}_dataloader")()
-    moved = [data.transfer_batch_to_device(picked, CPU, 0) for picked in loader]
-    return [data.on_after_batch_transfer(picked, 0) for picked in moved]
+    return [data.transfer_batch_to_device(picked, CPU, 0) for picked in loader]
 
 
 # Splits
@@ -138,6 +138,13 @@ def test_sizes_may_be_shares() -> None:
         ({"val_size": 90}, "val_size"),
         ({"test_size": 101}, "test_size"),
         ({"val_size": -1}, "val_size"),
+        ({"test_size": -1}, "test_size"),
+        ({"split_seed": -1}, "split_seed"),
+        ({"eval_seed": None}, "eval_seed"),
+        ({"resident_gib": -1}, "resident_gib"),
+        ({"num_workers": 0.5}, "num_workers"),
+        ({"num_classes": 0}, "num_classes"),
+        ({"x_shape": [1, 0, 2]}, "x_shape"),
         ({"x_shape": [1, 3, 3]}, r"set data.x_shape=\[1, 2, 2\]"),
         ({"num_classes": 10}, "no labels"),
     ],
@@ -154,6 +161,39 @@ def test_labels_outside_the_classes_are_refused() -> None:
         datamodule(Numbered(labels=labels), num_classes=9)
     with pytest.raises(InputError, match="from -1"):
         datamodule(Numbered(labels=labels - 1), num_classes=10)
+
+
+class Given(Source):
+    """Images as they are given, with test images apart."""
+
+    name = "given"
+
+    def __init__(self, train: Images, test: Images) -> None:
+        self.images = train, test
+
+    def read(self) -> tuple[Images, Images]:
+        return self.images
+
+
+BLACK = torch.zeros(30, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("images", "said"),
+    [
+        (Images(BLACK[..., :1], None), r"of given are \[1, 2, 1\]"),
+        (Images(BLACK, torch.zeros(30)), "of given must be 30 whole numbers"),
+        (Images(BLACK, torch.zeros(30, 1).long()), "one an image"),
+        (Images(BLACK, torch.zeros(31).long()), "one an image"),
+    ],
+)
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_source_of_another_kind_of_images_is_refused(
+    images: Images, said: str, split: str
+) -> None:
+    both = {name: Images(BLACK, None) for name in ("train", "test")} | {split: images}
+    with pytest.raises(InputError, match=said):
+        datamodule(Given(**both), Support.CONTINUOUS, x_shape=[1, 2, 2])
 
 
 # Preparation
@@ -353,7 +393,7 @@ def test_arrays_that_do_not_fit_are_refused(
     tmp_path: Path, arrays: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        Tensors(str(save(tmp_path / "bad.npz", **arrays))).read()
+        datamodule(Tensors(str(save(tmp_path / "bad.npz", **arrays))))
 
 
 def test_a_pt_file_may_not_run_code(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The README is true: its commands run, its table is what exists, its new part works."""
 
 import re
+import runpy
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,15 +122,41 @@ def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert names["model"].sample(8, y=3, seed=0).shape == (8, 1, 8, 8)
 
 
+CHOICES = runpy.run_path(str(ROOT / "docs" / "choices.py"))
+
+
+def test_its_table_of_choices_is_up_to_date() -> None:
+    assert CHOICES["updated"](README, ROOT / "conf") == README, "say `make docs`"
+
+
+def told(table: str) -> dict[str, set[str]]:
+    """The options of each group, as a table of choices has them."""
+    rows = re.findall(r"^\| (`[a-z_/`, ]+`)[^|]*\| (.*) \|$", table, re.MULTILINE)
+    return {
+        group: set(re.findall("`([a-z0-9_]+)`", options))
+        for groups, options in rows
+        for group in re.findall("`([a-z_/]+)`", groups)
+    }
+
+
 def test_its_table_of_choices_is_what_exists() -> None:
-    rows = re.findall(r"^\| (`[a-z_/`, ]+`)[^|]*\| (.*) \|$", README, re.MULTILINE)
-    told = {}
-    for groups, options in rows:
-        for group in re.findall("`([a-z_/]+)`", groups):
-            told[group] = set(re.findall("`([a-z0-9_]+)`", options))
     exist = {group: set(choices(group)) for group in GROUPS if choices(group)}
     exist.pop("callbacks")
-    assert told == exist
+    assert told(README) == exist
+
+
+def test_a_new_part_comes_into_the_table_of_choices(tmp_path: Path) -> None:
+    conf = shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    before = told(CHOICES["table"](conf))
+    (conf / "model" / "prior" / "student_t.yaml").write_text("_target_: student_t.StudentT")
+    (conf / "model" / "linear.yaml").write_text("defaults:\n  - likelihood: ???\n  - _self_\n")
+    (conf / "model" / "likelihood" / "_base.yaml").write_text("_partial_: true")
+    table = CHOICES["table"](conf)
+    assert told(table) == before | {
+        "model": before["model"] | {"linear"},
+        "model/prior": before["model/prior"] | {"student_t"},
+    }
+    assert "| `model/prior` (of `mlp_vae`, `conv_vae`, `cvae`, `cvae_class_means`) |" in table
 
 
 def test_its_new_part_is_one_file_and_one_yaml(

@@ -11,7 +11,7 @@ from vae_lab.training.module import VAEModule
 
 
 class BestCheckpoint(lightning.ModelCheckpoint):
-    """best.ckpt: the weights with the largest monitored figure since the warm-up ended."""
+    """best.ckpt: the weights with the largest monitored metric since the warm-up ended."""
 
     def __init__(self, dirpath: str) -> None:
         """`dirpath` is the folder it is kept in."""
@@ -98,7 +98,7 @@ class MaxSteps(Callback):
 
 
 class EarlyStopping(lightning.EarlyStopping):
-    """Stops when the monitored figure has not grown for `patience` epochs after the warm-up."""
+    """Stops when the monitored metric has not grown for `patience` epochs after the warm-up."""
 
     def __init__(self, patience: int, min_delta: float = 0.0) -> None:
         """`min_delta` is in the monitor's unit, nats."""

@@ -20,7 +20,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vae_lab.data import ImageDataModule
+from vae_lab.data import DataSettings
 from vae_lab.errors import InputError, one_line, unknown
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
@@ -89,7 +89,7 @@ def check_parts(cfg: Any, path: str = "", packages: tuple[str, ...] = tuple(_ALL
         part = locate(node["_target_"], packages)
         known = _arguments(part)
         if where == "data":
-            known |= _arguments(ImageDataModule) - {"source", "support", "seed"}
+            known |= _arguments(DataSettings)
         for key in node:
             if key in ("_args_", "_recursive_", "_convert_") or (
                 not str(key).startswith("_") and key not in known

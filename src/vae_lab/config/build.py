@@ -1,5 +1,7 @@
 """From configuration to objects."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vae_lab.callbacks import MaxSteps
 from vae_lab.config.allowed import _arguments, check_parts, locate, whitelist
-from vae_lab.data import ImageDataModule, Source
+from vae_lab.data import DataSettings, ImageDataModule, Source
 from vae_lab.errors import InputError, one_line, whole_number
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import Likelihood
@@ -23,12 +25,12 @@ from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
 
 
-def instance(cfg: Any, where: str, **arguments: Any) -> Any:
-    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
+@contextmanager
+def _in_one_line(where: str) -> Iterator[None]:
+    """Whatever a part refuses as it is built, as an InputError with the reason."""
     try:
-        trusted = whitelist("_execution_whitelist_")
-        return instantiate(cfg, **arguments, **trusted, _convert_="all")
-    except Exception as error:  # a part's own, which Hydra 1.3 hands on inside one of its own
+        yield
+    except Exception as error:
         cause: BaseException = error
         while cause.__cause__ is not None and not isinstance(cause, InputError):
             cause = cause.__cause__
@@ -37,25 +39,30 @@ def instance(cfg: Any, where: str, **arguments: Any) -> Any:
         raise InputError(f"{where} cannot be built: {one_line(cause)}") from error
 
 
+def instance(cfg: Any, where: str, **arguments: Any) -> Any:
+    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
+    with _in_one_line(where):
+        trusted = whitelist("_execution_whitelist_")
+        return instantiate(cfg, **arguments, **trusted, _convert_="all")
+
+
 def data(cfg: DictConfig) -> ImageDataModule:
-    """The DataModule, not yet set up. Its YAML is flat: what the source takes goes to it."""
+    """The data, read, checked and prepared. Their YAML is flat: what the source takes goes to it.
+
+    Raises InputError for settings that make no sense, and for data that do not fit them.
+    """
     settings = OmegaConf.to_container(cfg.data, resolve=True)
     assert isinstance(settings, dict)
-    source, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
-    if not issubclass(source, Source):
-        raise InputError(f"data._target_ {source.__name__} is not a source of data.")
+    kind, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
+    if not issubclass(kind, Source):
+        raise InputError(f"data._target_ {kind.__name__} is not a source of data.")
     if not issubclass(likelihood, Likelihood):
         raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
-    own = {str(key): settings.pop(key) for key in _arguments(source) if key in settings}
-    try:
-        return ImageDataModule(
-            source=source(**own),
-            support=likelihood.support,
-            seed=cfg.seed,
-            **{str(key): value for key, value in settings.items()},
-        )
-    except TypeError as error:
-        raise InputError(f"data cannot be built: {one_line(error)}") from error
+    own = {str(key): settings.pop(key) for key in _arguments(kind) if key in settings}
+    with _in_one_line("data"):
+        source = kind(**own)
+        shared = DataSettings(**{str(key): value for key, value in settings.items()})
+    return ImageDataModule(source, shared, likelihood.support, cfg.seed)
 
 
 def model(cfg: Any) -> LatentVariableModel:
@@ -74,9 +81,11 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
     """The LightningModule, for data that are set up."""
     built = model(cfg.model)
     context = replace(built.context(), num_data=len(datamodule.splits["train"]))
+    with _in_one_line("objective"):
+        objective = instance(cfg.objective, "objective")(context)
     module = VAEModule(
         model=built,
-        objective=instance(cfg.objective, "objective")(context),
+        objective=objective,
         estimator=instance(cfg.estimator, "estimator"),
         optimizer=instance(cfg.optimizer, "optimizer"),
         scheduler=instance(cfg.scheduler, "scheduler") if cfg.scheduler else None,
@@ -91,7 +100,7 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
 
 def _rehearse(module: VAEModule, has_val: bool) -> None:
     """One step on a parameter that does not matter: partials refuse arguments only when called."""
-    try:
+    with _in_one_line("optimizer or scheduler"):
         optimizer = module.optimizer([{"params": [nn.Parameter(torch.zeros(()))]}])
         scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
         optimizer.step()
@@ -99,10 +108,6 @@ def _rehearse(module: VAEModule, has_val: bool) -> None:
             raise InputError("scheduler=plateau needs validation data: set data.val_size above 0.")
         if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
-    except (TypeError, ValueError, ArithmeticError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"optimizer or scheduler cannot be built: {one_line(error)}") from error
 
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:

@@ -7,12 +7,14 @@ from vae_lab.data.folder import Folder
 from vae_lab.data.images import ImageFiles, Images, ImageSet
 from vae_lab.data.mnist import MNIST
 from vae_lab.data.preparation import Preparation
+from vae_lab.data.settings import DataSettings
 from vae_lab.data.source import Source
 from vae_lab.data.tensors import Tensors
 
 __all__ = [
     "CIFAR10",
     "MNIST",
+    "DataSettings",
     "Digits",
     "Folder",
     "ImageDataModule",

@@ -11,7 +11,11 @@ from vae_lab.data.source import Source
 
 
 class CIFAR10(Source):
-    """Krizhevsky 2009, in torchvision's layout: `root`/cifar-10-batches-py; sums are checked."""
+    """Krizhevsky 2009, in torchvision's layout; sums are checked.
+
+    Args:
+        root: The folder in which cifar-10-batches-py lies, or into which it is downloaded.
+    """
 
     name = "cifar10"
 

@@ -17,15 +17,11 @@ def fetch(name: str, folder: Path, dataset: Callable[[bool], object]) -> None:
         dataset(False)
         return
     except (RuntimeError, ValueError, AssertionError, OSError, EOFError) as error:
-        if folder.is_dir() and any(folder.iterdir()) and "not found" not in str(error).lower():
+        if folder.is_dir() and any(folder.iterdir()):
             raise InputError(
-                f"{name} in {folder} is cut short or damaged: delete that folder, and run again."
+                f"{name} in {folder} is incomplete, cut short or has a wrong sum: delete that "
+                "folder and run again to download it, or point data.root at an intact copy."
             ) from error
-    if folder.is_dir() and any(folder.iterdir()):
-        raise InputError(
-            f"{name} in {folder} is incomplete, cut short or has a wrong sum: delete that folder "
-            "and run again to download it, or point data.root at an intact copy."
-        )
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         with redirect_stdout(stderr):

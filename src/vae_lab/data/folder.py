@@ -12,12 +12,17 @@ from vae_lab.errors import InputError, whole_number
 
 
 class Folder(Source):
-    """torchvision's ImageFolder, one subfolder a class, resized and cropped to `size` x `size`."""
+    """torchvision's ImageFolder, one subfolder a class, resized and cropped to a square.
+
+    Args:
+        path: The folder that holds one of image files for each class.
+        size: The side of the square, in pixels.
+        channels: 3 for colour or 1 for grey.
+    """
 
     name = "folder"
 
     def __init__(self, path: str, size: int, channels: int = 3) -> None:
-        """`channels` is 3 for colour or 1 for grey. Raises InputError otherwise."""
         whole_number("data.size", size, 1)
         if channels not in (1, 3):
             raise InputError(f"data.channels must be 1 (grey) or 3 (colour), not {channels}.")

@@ -29,18 +29,19 @@ class Loader:
     def __init__(
         self,
         split: str,
-        images: ImageSet,
         order: Callable[[], Tensor],
         epoch: Callable[[], int],
         batch_size: int,
-        num_workers: int | None,
+        stream: ImageSet | None,
+        num_workers: int,
     ) -> None:
-        """`order` gives this epoch's indices, (N of this process,); `epoch` says which it is.
+        """`order` gives this epoch's positions, (N of this process,); `epoch` says which it is.
 
-        `num_workers` processes fetch the images; None where the device gathers them instead.
+        `num_workers` processes fetch images from `stream`; where that is None, the device gathers
+        them itself.
         """
-        self.split, self.images, self.order, self.epoch = split, images, order, epoch
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.split, self.order, self.epoch, self.batch_size = split, order, epoch, batch_size
+        self.stream, self.num_workers = stream, num_workers
         self._place = self._start = {"epoch": -1, "yielded": 0}
 
     def state_dict(self) -> dict[str, int]:
@@ -64,18 +65,18 @@ class Loader:
 
     def _pick(self, first: int) -> Iterator[Picked]:
         batches = self.order().split(self.batch_size)[first:]
-        if self.num_workers is None:
+        if self.stream is None:
             for number, index in enumerate(batches, first):
                 yield Picked(self.split, number, index, None)
             return
-        stream = DataLoader(
-            self.images,
+        fetching = DataLoader(
+            self.stream,
             batch_sampler=[index.tolist() for index in batches],
             num_workers=self.num_workers,
             collate_fn=_as_fetched,
         )
         try:
-            for number, (index, fetched) in enumerate(zip(batches, stream, strict=True), first):
+            for number, (index, fetched) in enumerate(zip(batches, fetching, strict=True), first):
                 yield Picked(self.split, number, index, fetched)
         except InputError as error:  # from a worker it comes wrapped in that worker's traceback
             raise InputError(str(error).rpartition("InputError: ")[2].strip()) from error

@@ -20,7 +20,11 @@ _MD5 = {  # of the unpacked files; torchvision checks only the packed ones, as i
 
 
 class MNIST(Source):
-    """LeCun, Cortes and Burges, in torchvision's layout: `root`/MNIST/raw."""
+    """LeCun, Cortes and Burges, in torchvision's layout.
+
+    Args:
+        root: The folder in which MNIST/raw lies, or into which it is downloaded.
+    """
 
     name = "mnist"
 

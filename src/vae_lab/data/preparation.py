@@ -39,6 +39,9 @@ class Preparation:
         return x
 
 
+AS_STORED = Preparation(binarize=False, dequantize=False)
+
+
 def preparation_for(
     support: Support, is_8bit: bool, binarize: bool | str, dequantize: bool | str
 ) -> Preparation:

@@ -19,6 +19,9 @@ class Tensors(Source):
 
     Images are (N, H, W), (N, C, H, W) or vectors (N, D): uint8 0..255, bool, or floats in [0, 1].
     Neither kind of file may run code as it loads.
+
+    Args:
+        path: The file.
     """
 
     name = "tensors"
@@ -37,12 +40,7 @@ class Tensors(Source):
         if content.get("labels") is None:
             return Images(pixels, None), None
         labels = self._tensor(content, "labels")
-        if labels.shape != (len(pixels),) or labels.is_floating_point():
-            raise InputError(
-                f"'labels' in {self.path} must be {len(pixels)} whole numbers, one an image, not "
-                f"{labels.dtype} of shape {tuple(labels.shape)}."
-            )
-        return Images(pixels, labels.to(torch.int64)), None
+        return Images(pixels, labels if labels.is_floating_point() else labels.long()), None
 
     def _load(self) -> dict[str, Any]:
         if not self.path.is_file():

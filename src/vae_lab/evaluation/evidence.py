@@ -20,7 +20,7 @@ from vae_lab.trace import Batch
 
 @dataclass(frozen=True)
 class Evidence:
-    """Per datum, in nats, each (N,) in float64; figures of different data are independent."""
+    """Per datum, in nats, each (N,) in float64; rows of different data are independent."""
 
     elbo: Tensor  # one-draw estimates, averaged over the K draws
     rate: Tensor  # KL(q(z|x) || p(z))

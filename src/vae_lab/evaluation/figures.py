@@ -1,4 +1,4 @@
-"""Figures of a model, drawn with matplotlib from decoder means (and draws, where they differ).
+"""Figures of a model, plotted from decoder means (and draws, where they differ).
 
 Every function returns a Figure; `plot_all` decides which ones a model calls for.
 """
@@ -21,7 +21,7 @@ def plot_all(
 ) -> dict[str, Figure]:
     """Every figure that fits `model`; `batch` holds the images of split `name` to show.
 
-    Images need x_shape (C, H, W); for vectors only the latent figure is drawn.
+    Images need x_shape (C, H, W); for vectors only the latent figure is plotted.
     """
     was_training = model.training
     model.eval()

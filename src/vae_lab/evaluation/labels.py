@@ -1,4 +1,4 @@
-"""Does a conditional model use its labels? Two figures that say so."""
+"""Does a conditional model use its labels? Two estimates that say so."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace

@@ -49,7 +49,7 @@ def suggest_lr(
         save_figures({"lr_find": _plot(rates, losses, best)}, folder / "figures")
         console.print(
             f"Suggested: optimizer.lr={best:.2g} in place of lr_find=true. Nothing was trained; "
-            f"the search is drawn in {folder / 'figures' / 'lr_find.png'}",
+            f"the search is plotted in {folder / 'figures' / 'lr_find.png'}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     return {"lr_find/suggestion": best}
