@@ -72,7 +72,9 @@ def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     assert "error in job 1: rank 1: RuntimeError: rank 1 of the job with seed 1" in stderr
     assert "error in job 0" not in stderr
     assert not (folder / "1" / "result.json").exists()
-    assert "struck" in (folder / "1" / "stderr.log").read_text()
+    (log,) = (folder / "1" / "stderr").glob("*/*/1/stderr.log")
+    assert "struck" in log.read_text()
+    assert not (folder / "0" / "stderr").exists()  # all went well there
     seeds = {}
     for job in (0, 2):
         content = torch.load(folder / str(job) / "checkpoints" / "last.ckpt", weights_only=True)

@@ -66,7 +66,7 @@ def test_wandb_offline_holds_config_and_summary(wandb_run: Run) -> None:
     assert found["name"] == "mlp_vae-digits"
     config = found["config"]
     assert config["model"]["z_shape"] == [2]
-    assert {"split_hash", "commit", "parameters"} <= set(config)
+    assert {"measure", "commit", "parameters"} <= set(config)
     assert found["summary"]["val/elbo"]["max"] == pytest.approx(wandb_run.best, rel=1e-5)
 
 
@@ -103,6 +103,7 @@ def test_checkpoint_and_figures_become_artifacts_that_say_where_they_came_from(
     for artifact in found.values():
         origin = json.loads(artifact["metadata"])
         assert origin["data"] == record["data"]
+        assert origin["measure"] == record["measure"]
         assert origin["commit"] == record["commit"]
         assert origin["likelihood"] == "vae_lab.model.likelihoods.Bernoulli"
     assert json.loads(found["model"]["metadata"])["epochs"] == record["epoch"] + 1

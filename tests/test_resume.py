@@ -17,7 +17,7 @@ from test_loggers import wandb_runs
 
 
 @pytest.fixture(scope="module")
-def whole_number(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     """The uninterrupted run."""
     watched = Watched(tmp_path_factory.mktemp("whole"))
     watched.finish()

@@ -11,7 +11,7 @@ from conftest import QUICK
 
 from vae_lab import InputError, load, train
 from vae_lab.storage.files import atomic_file
-from vae_lab.storage.run_folder import LOCK, held, is_held, newest_checkpoint
+from vae_lab.storage.run_folder import LOCK, RunFolder
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 
@@ -76,7 +76,7 @@ def test_code_in_a_checkpoint_is_not_run(
 
 
 def hold(folder: Path, ready: Callable[[], None], done: Callable[[], None]) -> None:
-    with held(folder):
+    with RunFolder(folder).hold():
         ready()
         done()
 
@@ -87,12 +87,17 @@ def test_a_folder_is_held_by_one_process_and_freed_by_its_death(tmp_path: Path) 
     other = context.Process(target=hold, args=(tmp_path, ready.set, done.wait))
     other.start()
     assert ready.wait(30)
-    assert is_held(tmp_path)
-    with pytest.raises(InputError, match="in use by another process"), held(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.is_held
+    with pytest.raises(InputError, match="in use by another process"), folder.hold():
         pass
+    with pytest.raises(InputError, match="in use by another process"), folder.claim("a: 1"):
+        pass
+    assert not (tmp_path / "config.yaml").exists()
     other.kill()
     other.join()
-    assert not is_held(tmp_path)
+    assert not folder.is_held
+    assert (tmp_path / LOCK).exists()  # it marks a run's folder for good
 
 
 # A run whose machine gives way
@@ -115,7 +120,7 @@ def test_a_full_disk_stops_in_one_line_with_the_last_checkpoint_intact(run: Path
     (run / "checkpoints" / "last.ckpt.part").symlink_to("/dev/full")  # every write: no space left
     with pytest.raises(InputError, match=r"cannot write .*No space left.*resume="):
         go_on(run)
-    kept = newest_checkpoint(run)
+    kept = RunFolder(run).newest_checkpoint()
     assert kept is not None
     assert kept[1]["epoch"] == 0
     assert not (run / "result.json").exists()
@@ -212,9 +217,9 @@ def test_latest_is_the_unfinished_run_begun_last_that_nobody_trains(
         for file in (LOCK, "config.yaml", *(["result.json"] if name == "finished" else [])):
             (folder / file).write_bytes((run / file).read_bytes())
         os.utime(folder / "config.yaml", (1e9 - age, 1e9 - age))
-    with held(tmp_path / "runs" / "busy"):
+    with RunFolder(tmp_path / "runs" / "busy").hold():
         _, folder = resumed("latest", ["resume=latest"])
-    assert folder.name == "wanted"
+    assert folder.path.name == "wanted"
 
 
 def test_weights_of_another_run_start_a_new_one(run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ from omegaconf import OmegaConf
 from test_loggers import inspected
 
 from vae_lab.config.compose import compose_config
-from vae_lab.storage.run_folder import LOCK
+from vae_lab.evaluation.measure import Measure
+from vae_lab.storage.run_folder import LOCK, RunFolder
+from vae_lab.support import Support
 from vae_lab.sweeps.table import rows, write_table
 
 SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
@@ -52,7 +55,13 @@ def read_csv(folder: Path) -> list[dict[str, str]]:
 # The table
 
 
-def job(folder: Path, overrides: dict[str, str], best: float | None, likelihood: str) -> None:
+PROBABILITY = Measure("digits", "ab12", "cd34", "binarised", Support.BINARY.value, False)
+DENSITY = replace(PROBABILITY, preparation="dequantised", support=Support.CONTINUOUS.value)
+
+
+def job(
+    folder: Path, overrides: dict[str, str], best: float | None, measure: Measure = PROBABILITY
+) -> None:
     folder.mkdir(parents=True)
     (folder / LOCK).touch()
     (folder / "config.yaml").write_text(
@@ -60,8 +69,7 @@ def job(folder: Path, overrides: dict[str, str], best: float | None, likelihood:
     )
     if best is not None:
         found = {"metrics": {"test/elbo": best - 1}, "best": best}
-        measure = {"data": "digits", "likelihood": likelihood}
-        (folder / "result.json").write_text(json.dumps({**found, "measure": measure}))
+        RunFolder(folder).finish({**found, "measure": asdict(measure)})
 
 
 def test_means_and_deviations_over_seeds_and_the_best_of_each_measure(tmp_path: Path) -> None:
@@ -69,29 +77,29 @@ def test_means_and_deviations_over_seeds_and_the_best_of_each_measure(tmp_path: 
     for model, bests in values.items():
         for seed, best in enumerate(bests):
             overrides = {"model": model, "seed": str(seed), "data.limit": "9"}
-            job(tmp_path / f"{model}{seed}", overrides, best, "a probability")
-    job(tmp_path / "g", {"model": "c", "seed": "0", "data.limit": "9"}, 500.0, "a density")
-    job(tmp_path / "h", {"model": "d", "seed": "0", "data.limit": "9"}, 400.0, "a density")
-    job(tmp_path / "f", {"model": "a", "seed": "3", "data.limit": "9"}, None, "")
+            job(tmp_path / f"{model}{seed}", overrides, best)
+    job(tmp_path / "g", {"model": "c", "seed": "0", "data.limit": "9"}, 500.0, DENSITY)
+    job(tmp_path / "h", {"model": "d", "seed": "0", "data.limit": "9"}, 400.0, DENSITY)
+    job(tmp_path / "f", {"model": "a", "seed": "3", "data.limit": "9"}, None)
     table = {(row.choices["model"], row.measure): row for row in rows(tmp_path)}
     assert all(
         set(row.choices) == {"model"} for row in table.values()
     )  # what does not vary is left
     for model, bests in values.items():
-        row = table[model, "digits, a probability"]
+        row = table[model, PROBABILITY]
         assert row.values["best"] == bests
         assert row.mean("best") == pytest.approx(statistics.fmean(bests))
         assert row.sd("best") == pytest.approx(statistics.stdev(bests))
         assert row.is_best == (model == "b")
-    assert table["c", "digits, a density"].is_best  # a density is not ranked with probabilities
-    assert table["c", "digits, a density"].sd("best") is None
-    assert not table["d", "digits, a density"].is_best
-    assert table["a", ""].failed == 1
+    assert table["c", DENSITY].is_best  # a density is not ranked with probabilities
+    assert table["c", DENSITY].sd("best") is None
+    assert not table["d", DENSITY].is_best
+    assert table["a", None].failed == 1
 
 
 def test_a_single_configuration_is_no_best(tmp_path: Path) -> None:
-    job(tmp_path / "0", {"seed": "0"}, -1.0, "a probability")
-    job(tmp_path / "1", {"seed": "1"}, -2.0, "a probability")
+    job(tmp_path / "0", {"seed": "0"}, -1.0)
+    job(tmp_path / "1", {"seed": "1"}, -2.0)
     (row,) = rows(tmp_path)
     assert not row.is_best
     assert row.values["best"] == [-1.0, -2.0]

@@ -1,8 +1,8 @@
 """A trained model, for use from Python: what goes in and comes out are images."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from vae_lab.data import Preparation
 from vae_lab.errors import InputError, whole_number
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
-from vae_lab.experiment.run import Run
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 from vae_lab.support import Support
@@ -24,13 +23,13 @@ from vae_lab.trace import Batch
 Labels = int | Sequence[int] | Tensor | None
 
 
-def load(run: "Run | str | Path", device: str | torch.device = "cpu") -> "TrainedVAE":
+def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> "TrainedVAE":
     """The trained model of a run, its folder (best checkpoint, else last) or a checkpoint file.
 
     Also of the weights that export wrote, model.safetensors or its folder. Raises InputError where
     there is none, or it is cut short, of another model, or not ours. No code from it is run.
     """
-    path = checkpoint_path(run.folder if isinstance(run, Run) else run)
+    path = checkpoint_path(run)
     content = read_checkpoint(path)
     model = model_from_checkpoint(path, content).to(device)
     record = {**content["vae_lab"]}

@@ -16,6 +16,7 @@ from vae_lab.config.allowed import check_parts
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, number, whole_number
 from vae_lab.evaluation.figures import plot_all, save_figures
+from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, _some, score
 from vae_lab.storage.checkpoint import checkpoint_path, run_folder
 from vae_lab.storage.provenance import commit, device_name, versions
@@ -80,12 +81,11 @@ def _data(trained: TrainedVAE, cfg: DictConfig) -> ImageDataModule:
             config.data[key] = place
     check_parts(config.data, "data", packages=("vae_lab",))
     data = build.data(config)
-    data.setup()
-    found = (data.split_hash, data.eval_hash)
-    expected = (trained.record["data"]["split_hash"], trained.record["data"]["eval_hash"])
-    if found != expected:
+    found, expected = Measure.of(data, trained.model), trained.record["measure"]
+    if asdict(found) != expected:
         raise InputError(
-            f"the data are not those of the training: their hashes are {found}, not {expected}. "
+            f"the data are not those of the training: their hashes are {found.split} and "
+            f"{found.evaluated}, not {expected['split']} and {expected['evaluated']}. "
             "Set evaluate.data_root or data_path to the original."
         )
     if not len(data.splits["test"]):
@@ -100,17 +100,12 @@ def _origin(
     record, support = trained.record, trained.model.likelihood.support
     items = min(len(data.splits["test"]), cfg.limit or len(data.splits["test"]))
     return {
-        "measure": NOT_A_LIKELIHOOD if support is Support.GREY else support.value,
+        "measure": record["measure"],
         "comparable": support is not Support.GREY,
-        "evidence_of": "log p(x|y)" if trained.model.reads_labels else "log p(x)",
         "num_draws": 1 if support is Support.GREY else cfg.num_draws,
         "draw_seed": cfg.seed,
-        "dataset": data.source.name,
-        "split_hash": data.split_hash,
-        "eval_hash": data.eval_hash,
         "items": items,
         "of_test_items": len(data.splits["test"]),
-        "preparation": trained.preparation.describe(),
         "preparation_seed": data.eval_seed if trained.preparation.is_random else None,
         "model": record["config"]["name"],
         "parameters": record["parameters"],
@@ -128,8 +123,8 @@ def _print(report: dict[str, Any], out: Path) -> None:
     console = Console()
     subset = "" if report["items"] == report["of_test_items"] else f" of {report['of_test_items']}"
     console.print(
-        f"{report['model']}: {report['items']}{subset} test items, {report['evidence_of']}, "
-        f"{report['num_draws']} draws, {report['preparation']}",
+        f"{report['model']}: {report['items']}{subset} test items, {report['num_draws']} draws. "
+        f"{Measure(**report['measure'])}",
         highlight=False,
         soft_wrap=True,
     )

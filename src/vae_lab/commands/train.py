@@ -1,8 +1,9 @@
 """The train command, and the same from Python."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+import traceback
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -17,44 +18,43 @@ from vae_lab.distributed import group
 from vae_lab.errors import InputError
 from vae_lab.experiment.resume import resumed
 from vae_lab.experiment.run import Run, ended, run
-from vae_lab.sweeps.hooks import job_name, note_failure
+from vae_lab.storage.run_folder import RunFolder
+from vae_lab.sweeps.hooks import job_name
 
 
 def train_task(cfg: DictConfig) -> float | None:
-    """One Hydra job: train, and return the monitored figure to a sweeper.
+    """One Hydra job: train, and return the monitored metric to a sweeper.
 
     A job of a multirun that fails is told and noted, for the table; the other jobs go on.
     """
     job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
+    folder, overrides = RunFolder(job.runtime.output_dir), _as_dict(job.overrides.task)
+    labels = _labels(job.runtime.choices)
     if job.mode is not RunMode.MULTIRUN:
-        return _train_job(cfg, job, folder)
+        return _train(cfg, folder, labels, job)
+    sweep = Path(job.sweep.dir).resolve()
+    labels |= {"group": "/".join(sweep.parts[-2:]), "overrides": overrides}
+    labels["name"] = job_name(sweep, overrides) or labels["name"]
     try:
         with explained(job.overrides.task):
-            return _train_job(cfg, job, folder)
+            done = ended(cfg, folder)
+            if done is None:
+                return _train(cfg, folder, labels, job)
+            print(f"job {job.job.num} has finished before: {folder}")
+            return done.best
     except Exception as error:
-        said = tell(error, f" in job {job.job.num}")
-        note_failure(folder, _as_dict(job.overrides.task), said)
+        folder.fail(overrides, tell(error, f" in job {job.job.num}"), traceback.format_exc())
         return None
 
 
-def _train_job(cfg: DictConfig, job: HydraConf, folder: Path) -> float | None:
+def _train(
+    cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf
+) -> float | None:
     if cfg.resume is not None:
-        with suppress(OSError):
-            folder.rmdir()  # Hydra's, empty
         cfg, folder = resumed(cfg.resume, job.overrides.task)
-    elif job.mode is RunMode.MULTIRUN:
-        sweep = Path(job.sweep.dir).resolve()
-        cfg.group = cfg.group or "/".join(sweep.parts[-2:])
-        cfg.name = cfg.name or job_name(sweep, _as_dict(job.overrides.task))
-        cfg.overrides = _as_dict(job.overrides.task)
-        done = ended(cfg, folder)
-        if done is not None:
-            print(f"job {job.job.num} has finished before: {folder}")
-            return done.best
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
         raise InputError("the processes of a group need one folder: set hydra.run.dir.")
-    return run(cfg, folder, job.runtime.choices, Console()).best
+    return run(cfg, folder, labels, Console()).best
 
 
 def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
@@ -70,8 +70,12 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
     silence = ["callbacks.progress=null"] if quiet else []
     with explained(overrides):
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
-        folder, choices = Path(cfg.hydra.run.dir).resolve(), cfg.hydra.runtime.choices
-        job = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        if job.resume is not None:
-            job, folder = resumed(job.resume, [o for o in overrides if o not in silence])
-        return run(job, folder, choices, Console(quiet=quiet))
+        folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra.runtime.choices)
+        asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+        if asked.resume is not None:
+            asked, folder = resumed(asked.resume, [o for o in overrides if o not in silence])
+        return run(asked, folder, labels, Console(quiet=quiet))
+
+
+def _labels(choices: Mapping[str, str]) -> dict[str, Any]:
+    return {"name": f"{choices['model']}-{choices['data']}"}

@@ -1,15 +1,20 @@
-"""A job of several processes: one torchrun, whose members each run the same resolved job.
+"""A job of several processes: one group, whose members each run the same resolved job.
 
 Lightning's own launcher starts children with the parent's raw arguments; under a Hydra multirun
 each would run the whole sweep. So the parent writes the job's configuration into its run folder,
-torchrun starts `vae_lab.commands.worker` on that folder, and Lightning finds itself inside a group.
+an elastic agent within it starts `vae_lab.commands.worker` on that folder, and Lightning finds
+itself inside a group.
 """
 
 import ctypes
+import logging
 import os
+import shutil
 import signal
-import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lightning.pytorch.plugins.environments import (  # type: ignore[attr-defined]
@@ -17,21 +22,18 @@ from lightning.pytorch.plugins.environments import (  # type: ignore[attr-define
     TorchElasticEnvironment,
 )
 from torch import distributed
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from vae_lab.distributed.signals import Interrupted, handed_on
+from vae_lab.distributed.signals import STOPPING, Interrupted
 from vae_lab.errors import InputError
-
-_OF_A_GROUP = (
-    "RANK", "WORLD_SIZE", "MASTER_", "LOCAL_", "GROUP_", "ROLE_", "TORCHELASTIC_", "PL_",
-    "WANDB_SERVICE",
-)  # fmt: skip
-"""How the environment variables begin that one job must not leave to the next."""
 
 
 def is_member() -> bool:
     """Whether this process is one of a group that torchrun or SLURM has started.
 
-    A single SLURM task is none: there, torchrun may start a group.
+    A single SLURM task is none: it may start a group.
     """
     if TorchElasticEnvironment.detect():
         return True
@@ -46,31 +48,28 @@ def rank() -> int:
 def launch(folder: Path, num_processes: int) -> None:
     """Run the job whose config.yaml lies in `folder` in that many processes of this machine.
 
-    A member that fails ends the group, and no member outlives this process. Raises InputError with
-    what it said, whose whole story stands in stderr.log, and Interrupted where told to stop.
+    A member that fails ends the group, and no member outlives this process.
+
+    Raises:
+        InputError: With what the first member to fail has said.
+        Interrupted: Where this process is told to stop; the members were told as well.
     """
-    log, told = folder / "stderr.log", folder / "error.txt"
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(_OF_A_GROUP)}
-    source = str(Path(__file__).parents[2])
-    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",
-        f"--nproc-per-node={num_processes}", "-m", "vae_lab.commands.worker", str(folder),
-    ]  # fmt: skip
-    told.unlink(missing_ok=True)
-    with log.open("w") as stderr:
-        process = subprocess.Popen(
-            command, env={**kept, "PYTHONPATH": path}, stderr=stderr, preexec_fn=die_with_parent
-        )
-        with handed_on(process) as noted:
-            status = process.wait()
-    if status == 0 and (folder / "result.json").is_file():
-        log.unlink()
-        return
-    if noted.number is not None:
-        raise Interrupted(noted.number)
-    reason = told.read_text().strip() if told.is_file() else "a process of the group died"
-    raise InputError(f"{reason} (the whole story: {log})")
+    logs = folder / "stderr"  # a file for each member; gone where all goes well
+    shutil.rmtree(logs, ignore_errors=True)
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=num_processes, max_restarts=0, run_id="group",
+        rdzv_backend="c10d", rdzv_endpoint="localhost:0",
+        signals_to_handle=",".join(number.name for number in STOPPING),
+        logs_specs=DefaultLogsSpecs(str(logs), redirects=Std.ERR),
+    )  # fmt: skip
+    try:
+        with _restored():
+            elastic_launch(config, sys.executable)("-m", "vae_lab.commands.worker", str(folder))
+    except SignalException as told:
+        raise Interrupted(told.sigval) from told
+    except ChildFailedError as error:
+        raise InputError(f"{_first_reason(error)} (the whole story: {logs})") from error
+    shutil.rmtree(logs)
 
 
 def leave() -> None:
@@ -84,3 +83,40 @@ def die_with_parent() -> None:
     """Let Linux kill this process when its parent dies, so that no group trains on unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Restore what an agent changes of this process, in which a multirun goes on.
+
+    Within, the environment is that of the members, and torch's own log is off.
+    """
+    environment = dict(os.environ)
+    in_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in STOPPING if in_main}
+    source = str(Path(__file__).parents[2])
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    os.environ.pop("WANDB_SERVICE", None)  # an earlier job's, which may be gone
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _first_reason(error: ChildFailedError) -> str:
+    """What the first member to fail has recorded; torch's own order knows whole seconds alone."""
+    recorded = [
+        (Path(failure.error_file).stat().st_mtime_ns, member, failure.message)
+        for member, failure in error.failures.items()
+        if Path(failure.error_file).is_file()
+    ]
+    if not recorded:
+        return "a process of the group died"
+    _, member, message = min(recorded)
+    said = message["message"].removeprefix("InputError: ")  # type: ignore[index]
+    return f"rank {member}: {' '.join(said.split())}"

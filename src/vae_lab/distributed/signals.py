@@ -4,13 +4,12 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from types import FrameType
 
 from lightning.pytorch import Trainer
 
-_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+STOPPING = (signal.SIGTERM, signal.SIGUSR1)
 """What asks a run to stop. SLURM announces the end of a job's time by a signal of one's choice."""
 
 
@@ -32,7 +31,7 @@ class Interruption:
     def listen(self) -> None:
         """Note signals instead of dying of them; Lightning ends that when a fit ends."""
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in STOPPING:
                 signal.signal(number, self._note)
 
     def check(self, trainer: Trainer) -> bool:
@@ -41,25 +40,6 @@ class Interruption:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-
-
-@contextmanager
-def handed_on(process: "subprocess.Popen[bytes]") -> Iterator[Interruption]:
-    """While `process` runs, what tells this one to stop tells that one, as SIGTERM."""
-    noted = Interruption()
-
-    def hand_on(number: int, frame: FrameType | None) -> None:
-        noted.number = number
-        process.terminate()
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, hand_on) for number in _SIGNALS}
-    try:
-        yield noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def requeue() -> bool:

@@ -1,59 +1,48 @@
 """What goes wrong in a run, in one line that names the fix."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 
 from vae_lab.errors import InputError, one_line
 from vae_lab.experiment.prepare import Job
 
-if TYPE_CHECKING:
-    pass
-
-
-_STARTED = time.time()
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @contextmanager
-def _refused_cleanly(folder: Path) -> Iterator[None]:
-    """Where the block fails, say why in one line, and take back the folder that Hydra has made."""
+def explained(explain: Callable[[Exception], InputError | None]) -> Iterator[None]:
+    """Let an error leave the block as what `explain` makes of it; None leaves it as it is."""
     try:
         yield
-    except BaseException as error:
-        with suppress(OSError):
-            if folder.stat().st_mtime >= _STARTED:
-                folder.rmdir()  # only ever an empty one
-        if isinstance(error, InputError) or not isinstance(error, Exception):
+    except InputError:
+        raise
+    except Exception as error:
+        line = explain(error)
+        if line is None:
             raise
-        raise InputError(
-            f"the run cannot start: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)"
-        ) from error
+        raise line from error
 
 
-@contextmanager
-def _told(job: Job) -> Iterator[None]:
-    """What a machine may run out of, said in one line that names the fix."""
-    last = f"What was saved is intact: python train.py resume={job.folder}"
-    try:
-        yield
-    except OSError as error:
+def cannot_start(error: Exception) -> InputError:
+    """What to say of any error before training begins."""
+    return InputError(f"the run cannot start: {one_line(error)} (HYDRA_FULL_ERROR=1 shows where)")
+
+
+def cannot_go_on(job: Job, error: Exception) -> InputError | None:
+    """What to say where a machine has run out of something while it trains; None of a fault."""
+    if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
-        raise InputError(f"cannot write{where} ({error.strerror}): mend that. {last}") from error
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise InputError(
+        return InputError(
+            f"cannot write{where} ({error.strerror}): mend that. What was saved is intact: "
+            f"python train.py resume={job.folder}"
+        )
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    ):
+        return InputError(
             f"out of memory: lower data.batch_size ({job.cfg.data.batch_size}), "
             f"estimator.num_draws or the model's sizes ({one_line(error)[:120]})."
-        ) from error
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = ("out of memory", "can't allocate memory", "not enough memory")
-    return any(words in str(error) for words in said)
+        )
+    return None

@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,119 +17,21 @@ from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config import build
 from vae_lab.config.allowed import check_parts
+from vae_lab.config.complete import complete
 from vae_lab.config.restore import load_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError, whole_number
+from vae_lab.evaluation.measure import Measure
 from vae_lab.objectives import Objective
 from vae_lab.seeding import seeded_generator
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
-from vae_lab.storage.run_folder import newest_checkpoint
+from vae_lab.storage.run_folder import RunFolder
 from vae_lab.trace import Batch, Trace
 from vae_lab.training.compiling import compile_pass
 from vae_lab.training.module import VAEModule
 from vae_lab.training.step import step
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that one job trains with."""
-
-    cfg: DictConfig
-    folder: Path
-    datamodule: ImageDataModule
-    module: VAEModule
-    trainer: Trainer
-    loggers: list[Logger]
-    trace: Trace  # of a first pass, which nothing was learned from
-    start: tuple[Path, dict[str, Any]] | None  # the checkpoint to go on from, and its content
-
-    @property
-    def processes(self) -> int:
-        """How many processes train it together."""
-        return self.trainer.num_devices * self.trainer.num_nodes
-
-    def another_module(self) -> VAEModule:
-        """One like `module`, with new weights, at the same time of the training."""
-        another = build.training(self.cfg, self.datamodule, self.module.record)
-        return another
-
-
-def prepare(cfg: DictConfig, folder: Path) -> Job:
-    """Check and build a job. Fills the data's facts into `cfg`. Raises InputError for bad input."""
-    missing = OmegaConf.missing_keys(cfg)
-    if missing:
-        keys = ", ".join(sorted(missing))
-        raise InputError(f"not set: {keys}. Say, for example, {sorted(missing)[0]}=...")
-    whole_number("seed", cfg.seed, 0)
-    check_parts(cfg)
-    datamodule = build.data(cfg)
-    datamodule.setup()
-    cfg.data.x_shape = list(datamodule.x_shape or ())
-    cfg.data.num_classes = datamodule.num_classes
-    for key in ("root", "path"):  # so that the data are found again from any folder
-        if key in cfg.data:
-            cfg.data[key] = str(Path(cfg.data[key]).resolve())
-    start = newest_checkpoint(folder)
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "config": OmegaConf.to_container(cfg, resolve=True),
-        "data": {
-            "split_hash": datamodule.split_hash,
-            "eval_hash": datamodule.eval_hash,
-            "binarize": datamodule.preparation.binarize,
-            "dequantize": datamodule.preparation.dequantize,
-            "sizes": {name: len(images) for name, images in datamodule.splits.items()},
-        },
-        "commit": commit(),
-        "versions": versions(),
-    }
-    if start is not None and start[1]["vae_lab"]["data"] != record["data"]:
-        raise InputError("the data are no longer those this run was trained on: restore them.")
-    L.seed_everything(cfg.seed, verbose=False)
-    module = build.training(cfg, datamodule, record)
-    record["parameters"] = num_parameters(module.model)
-    if start is None and cfg.init_from is None:
-        module.model.initialise(partial(_take, datamodule))
-    elif start is None:
-        load_weights(module.model, cfg.init_from)
-    batch = next(datamodule.batches("train", 2, torch.device("cpu")))
-    first = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
-    if cfg.compile:
-        compile_pass(module.model)
-    logs = cfg.logger and not cfg.lr_find and group.rank() == 0
-    loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
-    with without_noise():
-        trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
-    _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
-    return Job(cfg, folder, datamodule, module, trainer, loggers, first.trace, start)
-
-
-def _take(data: ImageDataModule, n: int) -> Batch:
-    """`n` training data, chosen at random."""
-    order = torch.randperm(len(data.splits["train"]), generator=seeded_generator(data.seed, "take"))
-    return next(data.batches("train", n, torch.device("cpu"), order[:n]))
-
-
-def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:
-    max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.get("max_steps", -1)
-    if max_epochs == 0:
-        raise InputError("trainer.max_epochs must be 1 or more, or -1 for no limit.")
-    epochs = float("inf") if max_epochs in (None, -1) else max_epochs
-    if max_steps != -1:
-        steps = max_steps * cfg.trainer.accumulate_grad_batches
-        epochs = min(epochs, steps / batches_per_epoch)
-    if objective.warmup_epochs > epochs:
-        raise InputError(
-            f"the warm-up takes {objective.warmup_epochs:g} epochs, longer than the training's "
-            f"{epochs:g}: shorten it, or raise trainer.max_epochs."
-        )
-
-
-def floats(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Logged figures as plain numbers."""
-    return {name: float(value) for name, value in metrics.items()}
 
 
 @contextmanager
@@ -149,3 +51,106 @@ def without_noise() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that one job trains with."""
+
+    cfg: DictConfig  # complete, and read-only
+    folder: RunFolder
+    datamodule: ImageDataModule
+    module: VAEModule
+    trainer: Trainer
+    loggers: list[Logger]
+    trace: Trace  # of a first pass, which nothing was learned from
+    start: tuple[Path, dict[str, Any]] | None  # the checkpoint to go on from, and its content
+
+    @property
+    def processes(self) -> int:
+        """How many processes train it together."""
+        return self.trainer.num_devices * self.trainer.num_nodes
+
+
+@without_noise()
+def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> Job:
+    """Check, complete and build a job.
+
+    Args:
+        asked: Its configuration, as composed or as a run folder keeps it.
+        folder: Where it will write; nothing is written yet.
+        labels: See `vae_lab.config.complete`.
+
+    Raises:
+        InputError: For bad input.
+    """
+    missing = sorted(OmegaConf.missing_keys(asked))
+    if missing:
+        raise InputError(f"not set: {', '.join(missing)}. Say, for example, {missing[0]}=...")
+    whole_number("seed", asked.seed, 0)
+    check_parts(asked)
+    datamodule = build.data(asked)
+    cfg = complete(asked, folder, datamodule, labels)
+    start = folder.newest_checkpoint()
+    L.seed_everything(cfg.seed, verbose=False)
+    record = _record(cfg, datamodule)
+    module = build.training(cfg, datamodule, record)
+    record["measure"] = asdict(Measure.of(datamodule, module.model))
+    record["parameters"] = num_parameters(module.model)
+    if start is not None:
+        _check_same(start[1]["vae_lab"], record)
+    elif cfg.init_from is not None:
+        load_weights(module.model, cfg.init_from)
+    else:
+        module.model.initialise(partial(_take, datamodule))
+    batch = next(datamodule.batches("train", 2, torch.device("cpu")))
+    first = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
+    if cfg.compile:
+        compile_pass(module.model)
+    logs = cfg.logger and not cfg.lr_find and group.rank() == 0
+    loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
+    trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
+    _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
+    return Job(cfg, folder, datamodule, module, trainer, loggers, first.trace, start)
+
+
+def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
+    """What goes into every checkpoint, of plain values, so that one is enough."""
+    preparation = datamodule.preparation
+    return {
+        "format": FORMAT,
+        "config": OmegaConf.to_container(cfg, resolve=True),
+        "data": {
+            "binarize": preparation.binarize,
+            "dequantize": preparation.dequantize,
+            "sizes": {name: len(images) for name, images in datamodule.splits.items()},
+        },
+        "commit": commit(),
+        "versions": versions(),
+    }
+
+
+def _take(data: ImageDataModule, n: int) -> Batch:
+    """`n` training data, chosen at random."""
+    order = torch.randperm(len(data.splits["train"]), generator=seeded_generator(data.seed, "take"))
+    return next(data.batches("train", n, torch.device("cpu"), order[:n]))
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    if any(before[key] != now[key] for key in ("measure", "data")):
+        raise InputError("the data are no longer those this run was trained on: restore them.")
+
+
+def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:
+    max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.get("max_steps", -1)
+    if max_epochs == 0:
+        raise InputError("trainer.max_epochs must be 1 or more, or -1 for no limit.")
+    epochs = float("inf") if max_epochs in (None, -1) else max_epochs
+    if max_steps != -1:
+        steps = max_steps * cfg.trainer.accumulate_grad_batches
+        epochs = min(epochs, steps / batches_per_epoch)
+    if objective.warmup_epochs > epochs:
+        raise InputError(
+            f"the warm-up takes {objective.warmup_epochs:g} epochs, longer than the training's "
+            f"{epochs:g}: shorten it, or raise trainer.max_epochs."
+        )

@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from vae_lab.errors import InputError
+from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 
 
 def log_checkpoint(run: Any, folder: Path) -> None:
     """The checkpoint that stands for a finished run, as a model artifact of the W&B `run`."""
     import wandb
 
-    kept, content = _kept(folder)
+    kept = checkpoint_path(folder)
+    content = read_checkpoint(kept)
     origin = {**_origin(content["vae_lab"]), "epochs": content["epoch"] + 1}
     model = wandb.Artifact(f"model-{run.id}", "model", metadata=origin)
     model.add_file(str(kept))
@@ -23,8 +22,8 @@ def log_figures(run: Any, folder: Path) -> None:
     """The run's last figures, samples among them, as one artifact of the W&B `run`."""
     import wandb
 
-    kept, content = _kept(folder)
-    record = content["vae_lab"]
+    kept = checkpoint_path(folder)
+    record = read_checkpoint(kept)["vae_lab"]
     tested = record["config"]["test"] and record["data"]["sizes"]["test"]
     drawn_from = kept.stem if tested else "last"  # a test loads what was kept, and draws anew
     origin = {**_origin(record), "checkpoint": drawn_from}
@@ -34,22 +33,13 @@ def log_figures(run: Any, folder: Path) -> None:
     run.log_artifact(figures)
 
 
-def _kept(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that stands for the run, best else last, and what it holds."""
-    for name in ("best", "last"):
-        path = folder / "checkpoints" / f"{name}.ckpt"
-        if path.is_file():
-            return path, torch.load(path, map_location="cpu", weights_only=True)
-    raise InputError("artifacts need a checkpoint: keep callbacks.best or callbacks.last.")
-
-
 def _origin(record: dict[str, Any]) -> dict[str, Any]:
-    """Without it a figure means nothing; the W&B run's own configuration says the rest."""
+    """Without it a metric means nothing; the W&B run's own configuration says the rest."""
     config = record["config"]
     return {
         "name": config["name"],
         "seed": config["seed"],
         "dataset": config["data"]["_target_"],
         "likelihood": config["model"]["likelihood"]["_target_"],
-        **{key: record[key] for key in ("data", "parameters", "commit", "versions")},
+        **{key: record[key] for key in ("data", "measure", "parameters", "commit", "versions")},
     }

@@ -55,12 +55,9 @@ class WandB(WandbLogger):
         self.mode = mode
         self.log_checkpoints, self.log_samples = log_checkpoints, log_samples
         self._folder = Path(save_dir)
-        self._broken = False
 
     @property
     def experiment(self) -> Any:
-        if self._broken:
-            return _Nobody()
         if self._experiment is None and self.mode == "online":
             try:
                 return super().experiment
@@ -86,8 +83,10 @@ class WandB(WandbLogger):
             yield
         except Exception as error:
             _tell(f"W&B broke down, training goes on without it ({one_line(error)})")
-            self._broken = True
             _end_service()
+            import wandb
+
+            self._experiment = wandb.init(mode="disabled")  # takes anything, does nothing
 
     def define_summaries(self, monitor: str) -> None:
         """Let the run's summary keep the best of every figure."""
@@ -106,7 +105,7 @@ class WandB(WandbLogger):
 
     def finish(self, failed: bool) -> None:
         """Close the run, marked failed where it failed. Does nothing before it began."""
-        if self._experiment is None or self._broken:
+        if self._experiment is None:
             return
         with self.going_on():
             try:
@@ -116,16 +115,6 @@ class WandB(WandbLogger):
                     artifacts.log_figures(self.experiment, self._folder)
             finally:
                 self.experiment.finish(exit_code=1 if failed else 0)
-
-
-class _Nobody:
-    """Stands in for a W&B run that is gone: takes anything, does nothing."""
-
-    def __getattr__(self, name: str) -> Any:
-        return _Nobody()
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return _Nobody()
 
 
 def _end_service() -> None:

@@ -1,6 +1,7 @@
 """Checkpoints and exported weights, read without running code from them."""
 
 import json
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -14,7 +15,7 @@ FORMAT = 2
 """Of the record in a checkpoint; raised when an older reader could not read it."""
 
 
-def checkpoint_path(run: str | Path) -> Path:
+def checkpoint_path(run: str | os.PathLike[str]) -> Path:
     """The checkpoint of a run folder (best, else last), a folder's exported weights, or the file.
 
     Raises InputError where there is none.
@@ -50,7 +51,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"{path} has format {record.get('format')}, this vae-lab reads {FORMAT}: use the "
             "version that wrote it."
         )
-    lacks = [name for name in ("config", "data", "commit", "parameters") if name not in record]
+    needed = ("config", "data", "measure", "commit", "parameters")
+    lacks = [name for name in needed if name not in record]
     if lacks or not isinstance(content.get("epoch"), int) or not isinstance(record["config"], dict):
         raise InputError(f"{path} is incomplete ({', '.join(lacks) or 'epoch'}): it is not loaded.")
     if "${" in repr(record["config"]):

@@ -1,7 +1,8 @@
 """A sweep: Hydra's hooks round its jobs. What is checked before, named within, and told after."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,36 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from vae_lab.config.allowed import locate
+from vae_lab.config import build
+from vae_lab.config.complete import with_facts
+from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError
+from vae_lab.evaluation.measure import Measure
 from vae_lab.storage.files import atomic_file
 
-_INDIFFERENT = ("batch_size", "num_workers", "resident_gib")
-"""Settings of the data that change no figure's meaning."""
+_INDIFFERENT = ("batch_size", "num_workers")
+"""Settings of the data that change no metric's meaning."""
 
 
 class Sweep(Callback):
-    """What a multirun does besides its jobs; Hydra calls it, in the process that began."""
+    """What Hydra does besides its jobs, in the process that began."""
+
+    def __init__(self) -> None:
+        self._folder_is_new = False
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Notes whether Hydra will make the folder of a single run."""
+        self._folder_is_new = not Path(config.hydra.run.dir).exists()
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Takes back the folder that Hydra has made: a run makes its own once it can begin."""
+        if self._folder_is_new:
+            with suppress(OSError):
+                Path(config.hydra.runtime.output_dir).rmdir()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Checks a search before any job, and notes what the sweep varies, in sweep.json."""
@@ -46,13 +63,14 @@ def _begin(config: DictConfig) -> None:
         raise InputError("a sweep starts its groups itself: say it without torchrun or srun.")
     folder = Path(config.hydra.sweep.dir)
     asked = _overrides(config)
-    if _is_search(config):
-        _check_search(config, asked)
+    is_search = "direction" in config.hydra.sweeper  # it ranks its jobs
+    if is_search:
+        _check_search(asked)
     folder.mkdir(parents=True, exist_ok=True)
     varied = [override.get_key_element() for override in asked if override.is_sweep_override()]
     with atomic_file(folder / "sweep.json") as part:
         part.write_text(json.dumps({"varied": varied}) + "\n")
-    if _is_search(config):
+    if is_search:
         _count_trials(config.hydra.sweeper, folder)
 
 
@@ -65,66 +83,50 @@ def _overrides(config: DictConfig) -> list[Override]:
     return [*OverridesParser.create().parse_overrides(preset), *task]
 
 
-def _is_search(config: DictConfig) -> bool:
-    """Whether the sweeper ranks its jobs: then it has a direction."""
-    return "direction" in config.hydra.sweeper
-
-
-def _check_search(config: DictConfig, asked: Sequence[Override]) -> None:
-    """Refuses to rank what cannot be compared, by trying every choice that is listed."""
-    usual = [o.input_line or "" for o in asked if not _is_open(o)]
-    if not compose("train", list(map(_first, usual))).data.val_size:
+def _check_search(asked: Sequence[Override]) -> None:
+    """Refuse to rank what cannot be compared: every choice that is listed is built, in turn."""
+    options = [choices for choices in map(_choices, asked) if choices]
+    usual = [choices[0] for choices in options]
+    if not compose("train", usual).data.val_size:
         raise InputError("a search needs validation data: set data.val_size above 0.")
-    measures: dict[str, str] = {}
-    for override, value in _listed(asked):
-        others = [o.input_line or "" for o in asked if o is not override and not _is_open(o)]
-        cfg = compose("train", [*map(_first, others), f"{override.get_key_element()}={value}"])
-        measures.setdefault(_measure(cfg), f"{override.get_key_element()}={value}")
-    if len(measures) > 1:
-        a, b = list(measures.values())[:2]
+    found: dict[Measure, str] = {}
+    read: dict[str, ImageDataModule] = {}
+    for at, choices in enumerate(options):
+        for choice in choices if len(choices) > 1 else ():
+            measure = _measure(compose("train", [*usual[:at], choice, *usual[at + 1 :]]), read)
+            if measure is not None:
+                found.setdefault(measure, choice)
+    if len(found) > 1:
+        a, b = list(found.values())[:2]
         raise InputError(
             f"a search ranks its trials, and {a} is not comparable with {b}: another likelihood's "
             "measure, preparation, data or evidence. Search within one, or use a grid (-m)."
         )
 
 
-def _listed(asked: Sequence[Override]) -> Iterator[tuple[Override, str]]:
-    for override in asked:
-        if override.is_sweep_override() and not override.is_interval_sweep():
-            for value in override.sweep_string_iterator():
-                yield override, value
-
-
-def _is_open(override: Override) -> bool:
-    return override.is_interval_sweep() or override.get_key_element() == "sweep"
-
-
-def _first(line: str) -> str:
-    """An override with the first of its values."""
-    (override,) = OverridesParser.create().parse_overrides([line])
+def _choices(override: Override) -> list[str]:
+    """The overrides that one may stand for: itself, or each of its values; none of an interval."""
+    key = override.get_key_element()
+    if override.is_interval_sweep() or key == "sweep":
+        return []
     if not override.is_sweep_override():
-        return line
-    return f"{override.get_key_element()}={next(iter(override.sweep_string_iterator()))}"
+        return [override.input_line or ""]
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
-def _measure(cfg: DictConfig) -> str:
-    """What a job's ELBO is a bound on, as far as its configuration tells."""
-    model = cfg.model
-    entries = [
-        model[part]["_target_"]
-        for part in ("encoder_conditioning", "decoder_conditioning", "prior")
-    ]
-    conditional = any(_constant(entry, "reads_labels") for entry in entries)
-    data = OmegaConf.to_container(cfg.data, resolve=True)
-    assert isinstance(data, dict)
-    kept = {key: value for key, value in data.items() if key not in _INDIFFERENT}
-    support = _constant(model.likelihood["_target_"], "support")
-    return json.dumps([support.value, conditional, kept], sort_keys=True, default=str)
+def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | None:
+    """What a job's metrics are comparable with; None of one that cannot be built.
 
-
-def _constant(target: str, name: str) -> Any:
-    """What the class of a part says of itself."""
-    return getattr(locate(target), name)
+    `read` keeps the data that were read before.
+    """
+    kept = {key: value for key, value in cfg.data.items() if key not in _INDIFFERENT}
+    key = json.dumps([kept, cfg.model.likelihood["_target_"]], sort_keys=True, default=str)
+    try:
+        if key not in read:
+            read[key] = build.data(cfg)
+        return Measure.of(read[key], build.model(with_facts(cfg, read[key]).model))
+    except Exception:  # whatever it is: the trial will fail of it, and be recorded
+        return None
 
 
 def _count_trials(sweeper: DictConfig, folder: Path) -> None:
@@ -151,10 +153,3 @@ def job_name(sweep: Path, overrides: Mapping[str, str]) -> str | None:
         if key in varied
     ]
     return ", ".join(told) or None
-
-
-def note_failure(folder: Path, overrides: Mapping[str, str], reason: str) -> None:
-    """Leave word of a failed job for the table."""
-    folder.mkdir(parents=True, exist_ok=True)
-    told = {"overrides": dict(overrides), "reason": reason}
-    (folder / "failed.json").write_text(json.dumps(told) + "\n")
