@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.text import Text
 
+from vae_lab.config.allowed import whitelist
 from vae_lab.config.compose import VERSION_BASE, conf_dir, in_multirun
 from vae_lab.config.explain import explained
 from vae_lab.errors import InputError, one_line
@@ -29,9 +30,9 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
         with _refusing(asked):  # here too: Hydra prints lines of its own about a job that raises
             return task(cfg)
 
-    command = hydra.main(config_path=str(conf_dir()), config_name=config_name, **VERSION_BASE)
+    options = VERSION_BASE | whitelist("execution_whitelist")
     with _refusing(asked):
-        command(job)()
+        hydra.main(config_path=str(conf_dir()), config_name=config_name, **options)(job)()
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """What may be built.
 
-A `_target_` may name vae_lab's own classes, torch's optimisers and schedules, and Lightning's
-trainer, loggers, callbacks, strategies and profilers: nothing else, above all not from a
-checkpoint.
+A `_target_` may name vae_lab's own classes, torch's optimisers and schedules, Lightning's
+trainer, loggers, callbacks, strategies and profilers, and any class of a package that the
+environment variable VAE_LAB_TRUST names: nothing else, above all not from a checkpoint.
 """
 
 import inspect
+import os
 from collections.abc import Iterator
 from typing import Any
 
+import hydra
 from hydra.utils import get_object
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
@@ -19,7 +21,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lab.data import DataSettings
-from vae_lab.errors import InputError, unknown
+from vae_lab.errors import InputError, one_line, unknown
 
 _ALLOWED: dict[str, tuple[type, ...]] = {
     "vae_lab": (object,),
@@ -28,30 +30,60 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
 }
 
 
+def _trusted() -> tuple[str, ...]:
+    """The packages that the user trusts; a variable, so that every process of a group reads it."""
+    names = os.environ.get("VAE_LAB_TRUST", "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
+
+
 def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
-    """The class a `_target_` names. Raises InputError for code outside what may be built."""
-    package = next((p for p in packages if str(target).startswith(p + ".")), None)
+    """The class a `_target_` names.
+
+    Args:
+        target: A dotted path, such as "vae_lab.model.VAE".
+        packages: Those of vae_lab, torch and Lightning that it may come from, besides the packages
+            that VAE_LAB_TRUST names.
+
+    Raises:
+        InputError: For code outside what may be built, or that does not exist.
+    """
+    packages = (*packages, *_trusted())
+    package = next((p for p in packages if str(target).startswith(f"{p}.")), None)
     if package is None:
+        own = str(target).partition(".")[0]
         raise InputError(
-            f"_target_ {target} may not be built: only classes of {', '.join(packages)} may."
+            f"_target_ {target} may not be built: only classes of {', '.join(packages)} may. If "
+            f"the code of {own} is yours, or you trust it, say VAE_LAB_TRUST={own} to trust it."
         )
     try:
         found = get_object(target)
     except Exception as error:
-        raise InputError(f"_target_ {target} does not exist.") from error
+        raise InputError(f"_target_ {target} does not exist ({one_line(error)}).") from error
     home = getattr(found, "__module__", "")
     if not inspect.isclass(found) or not f"{home}.".startswith(f"{package}."):
         raise InputError(f"_target_ {target} is not a class of {package}.")
-    if not issubclass(found, _ALLOWED[package]):
+    if not issubclass(found, _ALLOWED.get(package, (object,))):
         raise InputError(f"_target_ {target} is not a part that may be built.")
     return found
+
+
+def whitelist(option: str) -> dict[str, Any]:
+    """All packages, as an option of Hydra's functions that 1.4 wants to be given and 1.3 lacks."""
+    names = [f"{package}.*" for package in (*_ALLOWED, *_trusted())]
+    return {option: names} if hydra.__version__ >= "1.4" else {}
 
 
 def check_parts(cfg: Any, path: str = "", packages: tuple[str, ...] = tuple(_ALLOWED)) -> None:
     """Check every part's class and the names of its arguments, before any is built.
 
-    Raises InputError for code outside what may be built, and for a misspelt argument, listing what
-    exists: Hydra alone finds one of a partial only when that is called.
+    Args:
+        cfg: A configuration, or a part of one.
+        path: Where in the whole configuration it stands.
+        packages: As for `locate`.
+
+    Raises:
+        InputError: For code outside what may be built, and for a misspelt argument, listing what
+            exists: Hydra alone finds one of a partial only when that is called.
     """
     for where, node in _parts(cfg, path):
         part = locate(node["_target_"], packages)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vae_lab.callbacks import MaxSteps
-from vae_lab.config.allowed import _arguments, check_parts, locate
+from vae_lab.config.allowed import _arguments, check_parts, locate, whitelist
 from vae_lab.data import DataSettings, ImageDataModule, Source
 from vae_lab.errors import InputError, one_line, whole_number
 from vae_lab.model import LatentVariableModel
@@ -42,7 +42,8 @@ def _in_one_line(where: str) -> Iterator[None]:
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:
     """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
     with _in_one_line(where):
-        return instantiate(cfg, **arguments, _convert_="all")
+        trusted = whitelist("_execution_whitelist_")
+        return instantiate(cfg, **arguments, **trusted, _convert_="all")
 
 
 def data(cfg: DictConfig) -> ImageDataModule:
