@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import QUICK, ROOT
 from test_loggers import inspected
+from warm import start_script
 
 from vae_lab import InputError, train
 
@@ -45,14 +46,9 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, in
     started = {}
     for name, (overrides, path) in sweeps.items():
         folder = tmp_path_factory.mktemp(name)
-        command = [sys.executable, "train.py", "-m", *overrides, *SHORT,
-                   f"hydra.sweep.dir={folder}"]  # fmt: skip
+        command = ["train.py", "-m", *overrides, *SHORT, f"hydra.sweep.dir={folder}"]
         environment = {**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"}
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        started[name] = (folder, process)
+        started[name] = (folder, start_script(command, env=environment, cold=name == "failing"))
     finished = {}
     for name, (folder, process) in started.items():
         _, stderr = process.communicate(timeout=600)
@@ -64,6 +60,7 @@ def result(folder: Path) -> dict[str, float]:
     return json.loads((folder / "result.json").read_text())["metrics"]
 
 
+@pytest.mark.process
 def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -83,6 +80,7 @@ def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     assert result(folder / "0") != result(folder / "2")
 
 
+@pytest.mark.process
 def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -92,6 +90,7 @@ def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     assert codes[1] != 0
 
 
+@pytest.mark.process
 def test_a_group_logs_its_latents_and_its_speed_once(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -102,6 +101,7 @@ def test_a_group_logs_its_latents_and_its_speed_once(
     )
 
 
+@pytest.mark.process
 def test_two_then_one_then_two_devices(sweeps: dict[str, tuple[Path, int, str]]) -> None:
     folder, status, stderr = sweeps["mixed"]
     assert status == 0, stderr
@@ -159,6 +159,7 @@ def torchrun(node: int, port: int, *overrides: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("own", "torchrun", "slurm")]
     for folder in folders:
@@ -178,6 +179,7 @@ def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_
         assert inspected(folder / "run")["exit_code"] == 0  # one W&B run, of rank 0
 
 
+@pytest.mark.process
 def test_what_a_group_from_outside_must_not_do(
     tmp_path: Path, command: Callable[..., "subprocess.CompletedProcess[str]"],
     monkeypatch: pytest.MonkeyPatch,
