@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | Non
 
 def _count_trials(sweeper: DictConfig, folder: Path) -> None:
     """Leave n_trials to be what the study has in all: a resumed one makes the rest."""
-    if find_spec("optuna") is None or not (folder / "study.db").is_file():
+    if not (folder / "study.db").is_file():
         return
     import optuna
 
