@@ -118,9 +118,9 @@ def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | Non
 
     `read` keeps the data that were read before.
     """
-    kept = {key: value for key, value in cfg.data.items() if key not in _INDIFFERENT}
-    key = json.dumps([kept, cfg.model.likelihood["_target_"]], sort_keys=True, default=str)
     try:
+        kept = {key: value for key, value in cfg.data.items() if key not in _INDIFFERENT}
+        key = json.dumps([kept, cfg.model.likelihood["_target_"]], sort_keys=True, default=str)
         if key not in read:
             read[key] = build.data(cfg)
         return Measure.of(read[key], build.model(with_facts(cfg, read[key]).model))
