@@ -92,7 +92,7 @@ def _check_search(asked: Sequence[Override]) -> None:
     read: dict[str, ImageDataModule] = {}
     for at, choices in enumerate(options):
         for choice in choices if len(choices) > 1 else ():
-            measure = _measure(compose("train", [*usual[:at], choice, *usual[at + 1 :]]), read)
+            measure = _measure(compose("train", [*usual[:at], *usual[at + 1 :], choice]), read)
             if measure is not None:
                 found.setdefault(measure, choice)
     if len(found) > 1:
