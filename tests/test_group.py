@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,12 +14,18 @@ import torch
 from conftest import QUICK, ROOT
 from test_loggers import inspected
 from warm import start_script
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
 from vae_lab import InputError, train
+from vae_lab.distributed import group
+from vae_lab.distributed.signals import STOPPING, Interrupted
 
 DDP = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
 SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null")  # fmt: skip
+
+STAMP = {"py_callstack": "", "timestamp": "0"}  # torch counts in seconds
 
 FAULT = """
 import os, sys
@@ -123,6 +130,46 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         train(again, quiet=True)
     with pytest.raises(InputError, match="holds another run already"):
         train([*again, "seed=1"], quiet=True)
+
+
+def test_a_group_that_is_told_to_stop_leaves_this_process_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SERVICE", "of an earlier job")
+    seen: list[str | None] = []
+
+    def agent(config: object, command: str) -> Callable[..., None]:
+        def run(*arguments: str) -> None:
+            seen.append(os.environ.get("WANDB_SERVICE"))
+            os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "all"
+            for number in STOPPING:
+                signal.signal(number, signal.SIG_IGN)
+            raise SignalException("told to stop", signal.SIGUSR1)
+
+        return run
+
+    monkeypatch.setattr(group, "elastic_launch", agent)
+    handlers, environment = [signal.getsignal(number) for number in STOPPING], dict(os.environ)
+    with pytest.raises(Interrupted) as told:
+        group.launch(tmp_path, 2)
+    assert told.value.number == signal.SIGUSR1
+    assert seen == [None]
+    assert [signal.getsignal(number) for number in STOPPING] == handlers
+    assert dict(os.environ) == environment
+
+
+def test_the_first_member_to_fail_is_the_one_that_is_named(tmp_path: Path) -> None:
+    failures = {}
+    for rank, when in ((0, 2_000_000), (1, 1_000_000)):  # nanoseconds, within one second
+        file = tmp_path / f"{rank}.json"
+        file.write_text(
+            json.dumps({"message": {"message": f"InputError: {rank}\nfell", "extraInfo": STAMP}})
+        )
+        os.utime(file, ns=(when, when))
+        failures[rank] = ProcessFailure(rank, 1, 1, str(file))
+    assert group._first_reason(ChildFailedError("worker", failures)) == "rank 1: 1 fell"
+    silent = {0: ProcessFailure(0, 1, -9, str(tmp_path / "none"))}
+    assert "died" in group._first_reason(ChildFailedError("worker", silent))
 
 
 # Groups that were started from outside
