@@ -121,7 +121,7 @@ def one_line_of(finished: "subprocess.CompletedProcess[str]") -> str:
 
 def test_the_command_prints_one_line(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    said = one_line_of(command("train.py", "model=conv_vea", f"hydra.run.dir={folder}"))
+    said = one_line_of(command("train.py", "model=conv_vea", f"hydra.run.dir={folder}", cold=True))
     assert "conv_vae, cvae, cvae_class_means, mlp_vae" in said
     said = one_line_of(command("train.py", "data.batch_size=0", f"hydra.run.dir={folder}"))
     assert "batch_size" in said
@@ -137,7 +137,7 @@ def test_an_unwritable_output_folder(command: Command, tmp_path: Path) -> None:
 
 def test_the_whole_traceback_on_request(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    finished = command("train.py", "model=conv_vea")
+    finished = command("train.py", "model=conv_vea", cold=True)
     assert finished.returncode == 1
     assert "Traceback" in finished.stderr
 

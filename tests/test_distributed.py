@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import same_gradients
 import torch
+from warm import run_script
 
 HERE = Path(__file__).parent
 
@@ -79,8 +80,7 @@ def test_two_processes_with_half_the_batch_make_the_gradient_of_the_whole(
     objective: str, tmp_path: Path
 ) -> None:
     two, _ = in_two("same_gradients.py", tmp_path, objective)
-    alone = [sys.executable, str(HERE / "same_gradients.py"), str(tmp_path), objective]
-    subprocess.run(alone, check=True, capture_output=True, timeout=300)
+    run_script([HERE / "same_gradients.py", tmp_path, objective], timeout=300).check_returncode()
     one = torch.load(tmp_path / "0.pt", weights_only=True)
     assert two.keys() == one.keys()
     for name, gradient in one.items():

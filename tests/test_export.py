@@ -93,7 +93,7 @@ def test_programs_of_every_model_and_likelihood(
 
 
 def test_the_command_writes_every_file_and_a_table(command: Command, conditional_run: Path) -> None:
-    finished = command("export.py", f"run={conditional_run}")
+    finished = command("export.py", f"run={conditional_run}", cold=True)
     assert finished.returncode == 0, finished.stderr
     assert not finished.stderr
     out = conditional_run / "export"

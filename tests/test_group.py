@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import QUICK, ROOT
 from test_loggers import inspected
+from warm import start_script
 
 from vae_lab import InputError, train
 
@@ -45,14 +46,9 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, in
     started = {}
     for name, (overrides, path) in sweeps.items():
         folder = tmp_path_factory.mktemp(name)
-        command = [sys.executable, "train.py", "-m", *overrides, *SHORT,
-                   f"hydra.sweep.dir={folder}"]  # fmt: skip
+        command = ["train.py", "-m", *overrides, *SHORT, f"hydra.sweep.dir={folder}"]
         environment = {**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"}
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        started[name] = (folder, process)
+        started[name] = (folder, start_script(command, env=environment, cold=name == "failing"))
     finished = {}
     for name, (folder, process) in started.items():
         _, stderr = process.communicate(timeout=600)

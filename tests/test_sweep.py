@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 from test_loggers import inspected
+from warm import Forked, start_script
 
 from vae_lab.config.compose import compose_config
 from vae_lab.storage.run_folder import LOCK
@@ -26,20 +26,22 @@ SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
          "model.decoder.widths=[16]")  # fmt: skip
 
 
-def start(folder: Path, *overrides: str, path: str = "") -> "subprocess.Popen[str]":
+def start(
+    folder: Path, *overrides: str, path: str = "", cold: bool = False
+) -> "subprocess.Popen[str] | Forked":
+    """`python train.py` in a folder: in a warm process, or in an interpreter of its own."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT / "src")])),
         "WANDB_MODE": "offline",
     }
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *overrides, *SHORT],
-        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return start_script([ROOT / "train.py", *overrides, *SHORT], folder, environment, cold)
 
 
-def sweep(folder: Path, *overrides: str, path: str = "") -> tuple[int, str, str]:
-    process = start(folder, *overrides, "hydra.sweep.dir=sweep", path=path)
+def sweep(
+    folder: Path, *overrides: str, path: str = "", cold: bool = False
+) -> tuple[int, str, str]:
+    process = start(folder, *overrides, "hydra.sweep.dir=sweep", path=path, cold=cold)
     stdout, stderr = process.communicate(timeout=600)
     return process.returncode, stdout, stderr
 
@@ -165,7 +167,7 @@ def test_launchers(launcher: str, tmp_path: Path) -> None:
     more = [f"hydra/launcher={launcher}"]
     if launcher == "joblib":
         more.append("hydra.launcher.n_jobs=2")
-    status, _, stderr = sweep(tmp_path, "-m", "seed=0,1", "logger=none", *more)
+    status, _, stderr = sweep(tmp_path, "-m", "seed=0,1", "logger=none", *more, cold=True)
     assert status == 0, stderr
     (row,) = read_csv(tmp_path)
     assert row["seeds"] == "2"
