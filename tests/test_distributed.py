@@ -10,6 +10,8 @@ import same_gradients
 import torch
 from warm import run_script
 
+pytestmark = pytest.mark.process
+
 HERE = Path(__file__).parent
 
 

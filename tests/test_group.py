@@ -60,6 +60,7 @@ def result(folder: Path) -> dict[str, float]:
     return json.loads((folder / "result.json").read_text())["metrics"]
 
 
+@pytest.mark.process
 def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     assert result(folder / "0") != result(folder / "2")
 
 
+@pytest.mark.process
 def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -86,6 +88,7 @@ def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     assert codes[1] != 0
 
 
+@pytest.mark.process
 def test_a_group_logs_its_latents_and_its_speed_once(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -96,6 +99,7 @@ def test_a_group_logs_its_latents_and_its_speed_once(
     )
 
 
+@pytest.mark.process
 def test_two_then_one_then_two_devices(sweeps: dict[str, tuple[Path, int, str]]) -> None:
     folder, status, stderr = sweeps["mixed"]
     assert status == 0, stderr
@@ -153,6 +157,7 @@ def torchrun(node: int, port: int, *overrides: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("own", "torchrun", "slurm")]
     for folder in folders:
@@ -172,6 +177,7 @@ def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_
         assert inspected(folder / "run")["exit_code"] == 0  # one W&B run, of rank 0
 
 
+@pytest.mark.process
 def test_what_a_group_from_outside_must_not_do(
     tmp_path: Path, command: Callable[..., "subprocess.CompletedProcess[str]"],
     monkeypatch: pytest.MonkeyPatch,

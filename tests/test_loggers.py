@@ -215,6 +215,7 @@ def logged_by_command(folder: Path, *overrides: str, cold: bool = False, **envir
     return finished.stderr
 
 
+@pytest.mark.process
 def test_training_goes_on_where_wandb_breaks_down(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BREAK)
     path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
@@ -223,6 +224,7 @@ def test_training_goes_on_where_wandb_breaks_down(tmp_path: Path) -> None:
     assert said.count("W&B broke down, training goes on without it") == 1
 
 
+@pytest.mark.process
 def test_a_wandb_that_cannot_be_reached_is_offline(tmp_path: Path) -> None:
     said = logged_by_command(
         tmp_path, cold=True, WANDB_MODE="online", WANDB_API_KEY="x" * 40, WANDB_INIT_TIMEOUT="3",

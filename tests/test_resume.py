@@ -15,6 +15,8 @@ from killed import Watched
 from omegaconf import OmegaConf
 from test_loggers import wandb_runs
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Watched:

@@ -31,6 +31,7 @@ def evaluate(run: Path, out: Path, *overrides: str) -> dict:
     return json.loads((out / "evaluation.json").read_text())
 
 
+@pytest.mark.process
 def test_the_command_writes_figures_with_errors_and_origin(
     command: Command, digits_run: Path, tmp_path: Path
 ) -> None:

@@ -110,6 +110,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]
     return folder, *found
 
 
+@pytest.mark.process
 def test_failed_jobs_are_recorded_and_the_others_go_on(
     grid: tuple[Path, int, str, str],
 ) -> None:
@@ -124,6 +125,7 @@ def test_failed_jobs_are_recorded_and_the_others_go_on(
     assert (folder / "sweep" / "table.png").is_file()
 
 
+@pytest.mark.process
 def test_jobs_are_one_group_with_telling_names(grid: tuple[Path, int, str, str]) -> None:
     folder, _, _, _ = grid
     told = [inspected(folder / "sweep" / str(number)) for number in range(4)]
@@ -135,6 +137,7 @@ def test_jobs_are_one_group_with_telling_names(grid: tuple[Path, int, str, str])
     assert "sweep/table" in str(inspected(folder / "sweep")["summary"])
 
 
+@pytest.mark.process
 def test_a_half_finished_grid_goes_on_and_skips_what_is_finished(tmp_path: Path) -> None:
     asked = ("-m", "seed=0,1,2", "logger=none", "hydra.sweep.dir=sweep")
     process = start(tmp_path, *asked)
@@ -162,6 +165,7 @@ class Quiet:
         """Prints nothing."""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers(launcher: str, tmp_path: Path) -> None:
     more = [f"hydra/launcher={launcher}"]
@@ -173,6 +177,7 @@ def test_launchers(launcher: str, tmp_path: Path) -> None:
     assert row["seeds"] == "2"
 
 
+@pytest.mark.process
 def test_runs_started_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
     processes = [start(tmp_path, "logger=none") for _ in range(3)]
     for process in processes:
@@ -202,6 +207,7 @@ def trials(folder: Path) -> list[tuple[int, str]]:
         return database.execute("SELECT trial_id, state FROM trials ORDER BY trial_id").fetchall()
 
 
+@pytest.mark.process
 def test_an_unseeded_search_tells_every_rank_the_same(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(TELL)
     search = ("sweep=optuna", "data.batch_size=16", "logger=none", "trainer=ddp",
@@ -221,6 +227,7 @@ def test_an_unseeded_search_tells_every_rank_the_same(tmp_path: Path) -> None:
     assert [state for _, state in trials(tmp_path)] == ["COMPLETE"] * 5  # one more, not five
 
 
+@pytest.mark.process
 def test_a_nan_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     status, _, stderr = sweep(
         tmp_path, "sweep=optuna", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.n_trials=3",
@@ -232,6 +239,7 @@ def test_a_nan_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     assert sorted(state for _, state in trials(tmp_path)) == ["COMPLETE", "COMPLETE", "FAIL"]
 
 
+@pytest.mark.process
 def test_a_search_without_a_trial_that_succeeds_says_so(tmp_path: Path) -> None:
     status, _, stderr = sweep(
         tmp_path, "sweep=optuna", "hydra.sweeper.n_trials=1", "optimizer.lr=choice(1e30)",
@@ -242,6 +250,7 @@ def test_a_search_without_a_trial_that_succeeds_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "choice",
     ["model/likelihood=choice(bernoulli,gaussian)", "model=choice(mlp_vae,cvae)",
@@ -255,6 +264,7 @@ def test_a_search_refuses_to_rank_what_cannot_be_compared(choice: str, tmp_path:
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.process
 def test_a_search_needs_validation_data(tmp_path: Path) -> None:
     status, _, stderr = sweep(tmp_path, "sweep=optuna", "data.batch_size=16", "data.val_size=0")
     assert status == 1

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from warm import run_script, start_script
 
+pytestmark = pytest.mark.process
+
 TELL = """
 import atexit, os, random, sys, numpy
 if __name__ == "__main__":
