@@ -126,7 +126,7 @@ def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 def test_two_processes_killed_within_an_epoch_go_on_bit_by_bit(
     tmp_path: Path, whole_of_two: Watched
 ) -> None:
-    run = Watched(tmp_path, *TWO, cold=True)
+    run = Watched(tmp_path, *TWO)
     run.kill_after(2 * (2 * 7 + 5))  # of the two ranks, in the third epoch
     before = run.steps()
     time.sleep(1)
