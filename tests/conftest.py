@@ -1,5 +1,6 @@
 """What the tests share: where the real data are, and small files that stand in for them."""
 
+import gc
 import os
 import subprocess
 from collections.abc import Callable
@@ -30,6 +31,12 @@ QUICK = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of processes come first: the short ones fill what is left of each worker's time."""
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the garbage collector need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """Two processes: different data and noise, the same weights, averages over all items once."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,11 +24,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 
 def in_two(script: str, folder: Path, *arguments: str) -> list[dict]:
-    finished = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(HERE / script), str(folder), *arguments],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    torchrun = Path(sys.executable).parent / "torchrun"
+    finished = run_script(
+        [torchrun, "--standalone", "--nproc-per-node=2", HERE / script, folder, *arguments],
+        timeout=300,
+    )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from conftest import QUICK, ROOT
 from test_loggers import inspected
-from warm import start_script
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from warm import run_script, start_script
 
 from vae_lab import InputError, train
 from vae_lab.distributed import group
@@ -211,8 +211,8 @@ def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_
     folders = [tmp_path / name for name in ("own", "torchrun", "slurm")]
     for folder in folders:
         folder.mkdir()
-    own = [sys.executable, str(ROOT / "train.py"), *DDP, *WORLD[4:], *SHORT]
-    in_two([own], [{}], folders[0])
+    own = run_script([ROOT / "train.py", *DDP, *WORLD[4:], *SHORT], folders[0])
+    assert own.returncode == 0, own.stderr
     port = free_port()
     in_two([torchrun(node, port, *WORLD) for node in (0, 1)], [{}, {}], folders[1])
     slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_LOCALID": "0",

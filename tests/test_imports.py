@@ -240,6 +240,7 @@ def test_a_sound_house_is_not_complained_of(rule: Rule) -> None:
     assert list(rule(SOUND)) == []
 
 
+@pytest.mark.process
 def test_wandb_is_imported_only_when_it_logs() -> None:
     code = "import sys, vae_lab; assert 'wandb' not in sys.modules, 'imported'"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
