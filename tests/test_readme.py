@@ -1,5 +1,8 @@
 """The README is true: its commands run, its table is what exists, its new part works."""
 
+import json
+import math
+import os
 import re
 import runpy
 import shlex
@@ -9,10 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import QUICK, ROOT
 from test_conf import GROUPS, choices
+from warm import run_script
 
 import vae_lab
 from vae_lab.config.compose import compose_config
-from vae_lab.model import priors
 
 README = (ROOT / "README.md").read_text()
 SHORT = ["trainer.max_epochs=1", "data.limit=32", *QUICK[3:]]
@@ -160,21 +163,23 @@ def test_a_new_part_comes_into_the_table_of_choices(tmp_path: Path) -> None:
     assert f"| `model/encoder`, `model/decoder` {owners} |" in table
 
 
-def test_its_new_part_is_one_file_and_one_yaml(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_its_new_part_is_one_file_and_one_yaml(tmp_path: Path) -> None:
     (code,) = [b for b in blocks("python") if "class StudentT" in b]
     (text,) = blocks("yaml")
-    (tmp_path / "student_t.py").write_text(code)
-    (tmp_path / "model" / "prior").mkdir(parents=True)
-    (tmp_path / "model" / "prior" / "student_t.yaml").write_text(text)
-    monkeypatch.setattr(priors, "__path__", [*priors.__path__, str(tmp_path)])
-    run = vae_lab.train(
-        [*QUICK, f"hydra.searchpath=[file://{tmp_path}]", "model/prior=student_t", "data.limit=32",
-         f"hydra.run.dir={tmp_path / 'run'}"]
-    )  # fmt: skip
-    assert "no closed form" in capsys.readouterr().out
-    assert run.metrics["train/rate"] == run.metrics["train/rate"]
+    (line,) = re.findall(r"^    (VAE_LAB_TRUST=.*)$", README, re.MULTILINE)
+    told = re.findall(r"`(my_\w+/[\w/.]+)`", README)
+    for place, content in zip(told, (code, text), strict=True):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_text(content)
+    trust, python, script, *words = shlex.split(line)
+    assert (python, script) == ("python", "train.py")
+    variables = {**os.environ, "PYTHONPATH": str(tmp_path), **dict([trust.split("=")])}
+    short = [*QUICK, "data.limit=32", "hydra.run.dir=run"]
+    finished = run_script([ROOT / script, *words, *short], cwd=tmp_path, env=variables)
+    assert finished.returncode == 0, finished.stderr
+    assert "no closed form" in finished.stdout
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert math.isfinite(result["metrics"]["train/rate"])
 
 
 def test_its_lines_of_code_are_the_code() -> None:

@@ -12,6 +12,7 @@ class CSV(CSVLogger):
     """Lightning's CSVLogger, whose metrics.csv a resumed run goes on with."""
 
     def __init__(self, save_dir: str) -> None:
+        """`save_dir` is the run folder; the file is csv/metrics.csv in it."""
         super().__init__(save_dir, name="csv", version="")
         self._before: list[dict[str, Any]] = []
 

@@ -37,7 +37,18 @@ class WandB(WandbLogger):
         log_checkpoints: bool = False,
         log_samples: bool = False,
     ) -> None:
-        """A run of the same `id` goes on. Raises InputError where wandb is not installed."""
+        """Raises InputError where wandb is not installed.
+
+        Args:
+            save_dir: The run folder.
+            project: W&B's project.
+            name: Of the run, for people.
+            id: Of the run, for W&B: one of the same id goes on.
+            group: Of runs that belong together, such as a sweep's.
+            tags: To find the run by.
+            log_checkpoints: Whether the kept checkpoint becomes an artifact.
+            log_samples: Whether the figures do.
+        """
         if find_spec("wandb") is None:
             raise InputError("logger=wandb needs wandb: pip install wandb, or say logger=csv.")
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
