@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -11,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.PHONY: help train test test-slow lint types format docs check setup clean
+.PHONY: help train test test-quick test-slow lint types format docs check setup clean
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -21,10 +22,13 @@ train: $(READY) ## Train the embedded default; ARGS="model=conv_vae data=mnist" 
 	$(BIN)/python train.py $(ARGS)
 
 test: docs ## Run the fast tests; ARGS="-k data" for some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-quick: docs ## Run those that start no processes, in half the time
+	$(BIN)/python -m pytest -m 'not process and not slow' $(ARGS)
 
 test-slow: docs ## Run the slow tests too, on the real data in VAE_LAB_DATA
-	$(BIN)/python -m pytest -m 'slow or not slow' $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'slow or not slow' $(ARGS)
 
 lint: $(READY) ## Check style
 	$(BIN)/ruff check .

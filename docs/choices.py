@@ -22,9 +22,10 @@ def chosen(path: Path) -> dict[str, str | None]:
 
 
 def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Each group that these YAMLs of a folder choose from, and its options, the default first.
+    """Each group that these YAMLs of a folder choose from, and the rest of its row.
 
-    A group is followed by those within it.
+    That is whose group it is, where not of all, and its options, the default first. A group is
+    followed by those within it.
     """
     groups = {option: chosen(folder / f"{option}.yaml") for option in options}
     for group in dict.fromkeys(group for inside in groups.values() for group in inside):
@@ -34,15 +35,15 @@ def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str,
         names.sort(key=lambda option: option != default)
         of = f" (of {_code(owners)})" if len(owners) < len(groups) else ""
         if names != ["default"]:
-            yield f"`{name}{group}`{of}", _code(names)
+            yield f"`{name}{group}`", f"{of} | {_code(names)} |"
         yield from rows(within, f"{name}{group}/", names)
 
 
 def table(conf: Path) -> str:
-    """All choices, groups of the same options in one row."""
+    """All choices, neighbours of the same options in one row."""
     lines = ["| choice | options (first the default, where there is one) |\n| --- | --- |\n"]
-    for options, same in groupby(rows(conf, "", ["train"]), key=lambda row: row[1]):
-        lines.append(f"| {', '.join(group for group, _ in same)} | {options} |\n")
+    for rest, same in groupby(rows(conf, "", ["train"]), key=lambda row: row[1]):
+        lines.append(f"| {', '.join(group for group, _ in same)}{rest}\n")
     return "".join(lines)
 
 

@@ -1,8 +1,8 @@
 """What the tests share: where the real data are, and small files that stand in for them."""
 
+import gc
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from warm import ROOT as ROOT
+from warm import run_script
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests run
 torch.set_num_threads(1)  # small models, shared machines: more threads only wait for each other
@@ -17,7 +19,6 @@ torch.set_num_threads(1)  # small models, shared machines: more threads only wai
 if TYPE_CHECKING:
     from vae_lab import Run
 
-ROOT = Path(__file__).parents[1]
 QUICK = (
     "logger=none",
     "trainer.max_epochs=1",
@@ -25,6 +26,17 @@ QUICK = (
     "callbacks.progress=null",
     "callbacks.figures=null",
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of processes come first: the short ones fill what is left of each worker's time."""
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the garbage collector need not look through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -97,13 +109,6 @@ def wandb_run(tmp_path_factory: pytest.TempPathFactory) -> "Run":
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run `python SCRIPT ARGUMENTS` from the repository's root, as a user does."""
-
-    def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, script, *arguments],
-            cwd=ROOT, capture_output=True, text=True, timeout=600,
-        )  # fmt: skip
-
-    return run
+def command() -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Run `python SCRIPT ARGUMENTS` from the repository's root; `cold`, just as a user does."""
+    return lambda *arguments, cold=False: run_script(arguments, cold=cold)

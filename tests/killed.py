@@ -3,12 +3,11 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from conftest import ROOT
+from warm import ROOT, Forked, start_script
 
 WATCH = """
 import os
@@ -34,10 +33,14 @@ Place = tuple[int, int, int]  # rank, epoch, batch
 
 
 class Watched:
-    """A run folder whose losses are written down, over all the processes that train in it."""
+    """A run folder whose losses are written down, over all the processes that train in it.
 
-    def __init__(self, folder: Path, *overrides: str) -> None:
+    Its commands run in warm processes, or (`cold`) each in an interpreter of its own.
+    """
+
+    def __init__(self, folder: Path, *overrides: str, cold: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.cold = cold
         self.folder, self.losses = folder / "run", folder / "losses"
         self.first = [*SMALL, *overrides, f"hydra.run.dir={self.folder}"]
         (folder / "sitecustomize.py").write_text(WATCH)
@@ -48,13 +51,10 @@ class Watched:
             "WANDB_MODE": "offline",
         }
 
-    def start(self, *overrides: str) -> "subprocess.Popen[str]":
+    def start(self, *overrides: str) -> "subprocess.Popen[str] | Forked":
         """`python train.py`: with these overrides, or else with the first ones."""
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "train.py"), *(overrides or self.first)],
-            cwd=self.folder.parent, env=self.environment, text=True, start_new_session=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+        command = [ROOT / "train.py", *(overrides or self.first)]
+        return start_script(command, self.folder.parent, self.environment, self.cold)
 
     def finish(self, *overrides: str) -> str:
         """Let it run to its end; what it printed. Fails where it does."""

@@ -119,15 +119,17 @@ def one_line_of(finished: "subprocess.CompletedProcess[str]") -> str:
     return lines[0]
 
 
+@pytest.mark.process
 def test_the_command_prints_one_line(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    said = one_line_of(command("train.py", "model=conv_vea", f"hydra.run.dir={folder}"))
+    said = one_line_of(command("train.py", "model=conv_vea", f"hydra.run.dir={folder}", cold=True))
     assert "conv_vae, cvae, cvae_class_means, mlp_vae" in said
     said = one_line_of(command("train.py", "data.batch_size=0", f"hydra.run.dir={folder}"))
     assert "batch_size" in said
     assert not folder.exists()
 
 
+@pytest.mark.process
 def test_an_unwritable_output_folder(command: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     said = one_line_of(command("train.py", f"hydra.run.dir={tmp_path / 'file' / 'run'}"))
@@ -135,13 +137,15 @@ def test_an_unwritable_output_folder(command: Command, tmp_path: Path) -> None:
     assert "hydra.run.dir" in said
 
 
+@pytest.mark.process
 def test_the_whole_traceback_on_request(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    finished = command("train.py", "model=conv_vea")
+    finished = command("train.py", "model=conv_vea", cold=True)
     assert finished.returncode == 1
     assert "Traceback" in finished.stderr
 
 
+@pytest.mark.process
 def test_evaluate_asks_for_a_run(command: Command) -> None:
     assert "run=" in one_line_of(command("evaluate.py"))
     assert "no checkpoint at nowhere" in one_line_of(command("evaluate.py", "run=nowhere"))
@@ -247,12 +251,14 @@ def test_a_checkpoint_without_a_model(digits_run: Path, tmp_path: Path, model: o
         load(edited(digits_run, tmp_path, replace))
 
 
+@pytest.mark.process
 def test_a_sweep_tells_its_misspelt_key_in_one_line(command: Command, tmp_path: Path) -> None:
     where = f"hydra.sweep.dir={tmp_path / 'sweep'}"
     finished = command("train.py", "-m", "model=mlp_vae,conv_vae", "foo=1", where)
     assert "unknown key 'foo'" in one_line_of(finished)
 
 
+@pytest.mark.process
 def test_a_sweep_tells_each_bad_job_and_runs_the_others(command: Command, tmp_path: Path) -> None:
     finished = command(
         "train.py", "-m", "model.z_shape=[0],[4]", *QUICK, "data.limit=32",

@@ -154,7 +154,7 @@ def test_what_is_missing_is_one_line_that_names_the_fix(
         main(["team/project"])
     with pytest.raises(SystemExit, match="^error: say entity/project"):
         main(["project"])
-    monkeypatch.setattr("vae_lab.loggers.dashboard.find_spec", lambda name: None)
+    monkeypatch.setattr("vae_lab.errors.find_spec", lambda name: None)
     for needs in (create, specification):
         with pytest.raises(InputError, match=r"pip install 'vae-lab\[dashboard\]'"):
             needs("team", "project")

@@ -1,13 +1,14 @@
 """Two processes: different data and noise, the same weights, averages over all items once."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import same_gradients
 import torch
+from warm import run_script
+
+pytestmark = pytest.mark.process
 
 HERE = Path(__file__).parent
 
@@ -23,11 +24,11 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 
 def in_two(script: str, folder: Path, *arguments: str) -> list[dict]:
-    finished = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         str(HERE / script), str(folder), *arguments],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    torchrun = Path(sys.executable).parent / "torchrun"
+    finished = run_script(
+        [torchrun, "--standalone", "--nproc-per-node=2", HERE / script, folder, *arguments],
+        timeout=300,
+    )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
@@ -79,8 +80,7 @@ def test_two_processes_with_half_the_batch_make_the_gradient_of_the_whole(
     objective: str, tmp_path: Path
 ) -> None:
     two, _ = in_two("same_gradients.py", tmp_path, objective)
-    alone = [sys.executable, str(HERE / "same_gradients.py"), str(tmp_path), objective]
-    subprocess.run(alone, check=True, capture_output=True, timeout=300)
+    run_script([HERE / "same_gradients.py", tmp_path, objective], timeout=300).check_returncode()
     one = torch.load(tmp_path / "0.pt", weights_only=True)
     assert two.keys() == one.keys()
     for name, gradient in one.items():

@@ -92,8 +92,9 @@ def test_programs_of_every_model_and_likelihood(
     assert_programs_agree(built, tmp_path / "out", n=5, labels_enter=model == "cvae")
 
 
+@pytest.mark.process
 def test_the_command_writes_every_file_and_a_table(command: Command, conditional_run: Path) -> None:
-    finished = command("export.py", f"run={conditional_run}")
+    finished = command("export.py", f"run={conditional_run}", cold=True)
     assert finished.returncode == 0, finished.stderr
     assert not finished.stderr
     out = conditional_run / "export"
@@ -106,6 +107,7 @@ def test_the_command_writes_every_file_and_a_table(command: Command, conditional
     assert_programs_agree(load(conditional_run).model, out, n=10, labels_enter=True)
 
 
+@pytest.mark.process
 def test_programs_need_no_vae_lab(trained: TrainedVAE, tmp_path: Path) -> None:
     export(trained, tmp_path, PROGRAMS)
     x = torch.rand(2, 1, 8, 8)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,12 +13,19 @@ import pytest
 import torch
 from conftest import QUICK, ROOT
 from test_loggers import inspected
+from torch.distributed.elastic.multiprocessing import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from warm import run_script, start_script
 
 from vae_lab import InputError, train
+from vae_lab.distributed import group
+from vae_lab.distributed.signals import STOPPING, Interrupted
 
 DDP = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
 SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null")  # fmt: skip
+
+STAMP = {"py_callstack": "", "timestamp": "0"}  # torch counts in seconds
 
 FAULT = """
 import os, sys
@@ -45,14 +53,9 @@ def sweeps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, in
     started = {}
     for name, (overrides, path) in sweeps.items():
         folder = tmp_path_factory.mktemp(name)
-        command = [sys.executable, "train.py", "-m", *overrides, *SHORT,
-                   f"hydra.sweep.dir={folder}"]  # fmt: skip
+        command = ["train.py", "-m", *overrides, *SHORT, f"hydra.sweep.dir={folder}"]
         environment = {**os.environ, "PYTHONPATH": path, "WANDB_MODE": "offline"}
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        started[name] = (folder, process)
+        started[name] = (folder, start_script(command, env=environment, cold=name == "failing"))
     finished = {}
     for name, (folder, process) in started.items():
         _, stderr = process.communicate(timeout=600)
@@ -64,6 +67,7 @@ def result(folder: Path) -> dict[str, float]:
     return json.loads((folder / "result.json").read_text())["metrics"]
 
 
+@pytest.mark.process
 def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -83,6 +87,7 @@ def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
     assert result(folder / "0") != result(folder / "2")
 
 
+@pytest.mark.process
 def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -92,6 +97,7 @@ def test_each_job_is_one_wandb_run_and_the_failed_one_is_marked(
     assert codes[1] != 0
 
 
+@pytest.mark.process
 def test_a_group_logs_its_latents_and_its_speed_once(
     sweeps: dict[str, tuple[Path, int, str]],
 ) -> None:
@@ -102,6 +108,7 @@ def test_a_group_logs_its_latents_and_its_speed_once(
     )
 
 
+@pytest.mark.process
 def test_two_then_one_then_two_devices(sweeps: dict[str, tuple[Path, int, str]]) -> None:
     folder, status, stderr = sweeps["mixed"]
     assert status == 0, stderr
@@ -123,6 +130,46 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         train(again, quiet=True)
     with pytest.raises(InputError, match="holds another run already"):
         train([*again, "seed=1"], quiet=True)
+
+
+def test_a_group_that_is_told_to_stop_leaves_this_process_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SERVICE", "of an earlier job")
+    seen: list[str | None] = []
+
+    def agent(config: object, command: str) -> Callable[..., None]:
+        def run(*arguments: str) -> None:
+            seen.append(os.environ.get("WANDB_SERVICE"))
+            os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "all"
+            for number in STOPPING:
+                signal.signal(number, signal.SIG_IGN)
+            raise SignalException("told to stop", signal.SIGUSR1)
+
+        return run
+
+    monkeypatch.setattr(group, "elastic_launch", agent)
+    handlers, environment = [signal.getsignal(number) for number in STOPPING], dict(os.environ)
+    with pytest.raises(Interrupted) as told:
+        group.launch(tmp_path, 2)
+    assert told.value.number == signal.SIGUSR1
+    assert seen == [None]
+    assert [signal.getsignal(number) for number in STOPPING] == handlers
+    assert dict(os.environ) == environment
+
+
+def test_the_first_member_to_fail_is_the_one_that_is_named(tmp_path: Path) -> None:
+    failures = {}
+    for rank, when in ((0, 2_000_000), (1, 1_000_000)):  # nanoseconds, within one second
+        file = tmp_path / f"{rank}.json"
+        file.write_text(
+            json.dumps({"message": {"message": f"InputError: {rank}\nfell", "extraInfo": STAMP}})
+        )
+        os.utime(file, ns=(when, when))
+        failures[rank] = ProcessFailure(rank, 1, 1, str(file))
+    assert group._first_reason(ChildFailedError("worker", failures)) == "rank 1: 1 fell"
+    silent = {0: ProcessFailure(0, 1, -9, str(tmp_path / "none"))}
+    assert "died" in group._first_reason(ChildFailedError("worker", silent))
 
 
 # Groups that were started from outside
@@ -159,12 +206,13 @@ def torchrun(node: int, port: int, *overrides: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.process
 def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("own", "torchrun", "slurm")]
     for folder in folders:
         folder.mkdir()
-    own = [sys.executable, str(ROOT / "train.py"), *DDP, *WORLD[4:], *SHORT]
-    in_two([own], [{}], folders[0])
+    own = run_script([ROOT / "train.py", *DDP, *WORLD[4:], *SHORT], folders[0])
+    assert own.returncode == 0, own.stderr
     port = free_port()
     in_two([torchrun(node, port, *WORLD) for node in (0, 1)], [{}, {}], folders[1])
     slurm = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "SLURM_NNODES": "2", "SLURM_LOCALID": "0",
@@ -178,6 +226,7 @@ def test_two_nodes_by_torchrun_and_by_slurm_are_the_group_that_train_starts(tmp_
         assert inspected(folder / "run")["exit_code"] == 0  # one W&B run, of rank 0
 
 
+@pytest.mark.process
 def test_what_a_group_from_outside_must_not_do(
     tmp_path: Path, command: Callable[..., "subprocess.CompletedProcess[str]"],
     monkeypatch: pytest.MonkeyPatch,

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from conftest import QUICK, ROOT
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from warm import run_script
 
 from vae_lab import InputError, Run, train
 from vae_lab.loggers import has_wandb_key
@@ -26,10 +26,8 @@ WITH_FIGURES = [o for o in QUICK if "figures" not in o and "logger" not in o]
 def inspect(run: Path, *options: str) -> str:
     """A W&B run's files, through W&B's own reader."""
     wandb = Path(sys.executable).parent / "wandb"
-    read = subprocess.run(
-        [str(wandb), "leet", "inspect", *options, "--json", str(run)],
-        capture_output=True, text=True, check=True, timeout=120,
-    )  # fmt: skip
+    read = run_script([wandb, "leet", "inspect", *options, "--json", run], timeout=120)
+    read.check_returncode()
     return read.stdout
 
 
@@ -206,12 +204,11 @@ training.VAEModule.on_train_epoch_end = end
 """
 
 
-def logged_by_command(folder: Path, *overrides: str, **environment: str) -> str:
+def logged_by_command(folder: Path, *overrides: str, cold: bool = False, **environment: str) -> str:
     """`python train.py` with W&B, in `folder`; what it said on stderr."""
-    finished = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), *WITH_FIGURES, *SMALL, "hydra.run.dir=run",
-         *overrides],
-        cwd=folder, capture_output=True, text=True, timeout=300, env={**os.environ, **environment},
+    finished = run_script(
+        [ROOT / "train.py", *WITH_FIGURES, *SMALL, "hydra.run.dir=run", *overrides],
+        folder, {**os.environ, **environment}, cold,
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     assert (folder / "run" / "result.json").is_file()
@@ -219,6 +216,7 @@ def logged_by_command(folder: Path, *overrides: str, **environment: str) -> str:
     return finished.stderr
 
 
+@pytest.mark.process
 def test_training_goes_on_where_wandb_breaks_down(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(BREAK)
     path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
@@ -227,9 +225,10 @@ def test_training_goes_on_where_wandb_breaks_down(tmp_path: Path) -> None:
     assert said.count("W&B broke down, training goes on without it") == 1
 
 
+@pytest.mark.process
 def test_a_wandb_that_cannot_be_reached_is_offline(tmp_path: Path) -> None:
     said = logged_by_command(
-        tmp_path, WANDB_MODE="online", WANDB_API_KEY="x" * 40, WANDB_INIT_TIMEOUT="3",
+        tmp_path, cold=True, WANDB_MODE="online", WANDB_API_KEY="x" * 40, WANDB_INIT_TIMEOUT="3",
         WANDB_BASE_URL="http://127.0.0.1:9",  # nobody listens there
     )  # fmt: skip
     assert "W&B cannot be reached, logging offline" in said

@@ -156,7 +156,8 @@ def test_a_new_part_comes_into_the_table_of_choices(tmp_path: Path) -> None:
         "model": before["model"] | {"linear"},
         "model/prior": before["model/prior"] | {"student_t"},
     }
-    assert "| `model/prior` (of `mlp_vae`, `conv_vae`, `cvae`, `cvae_class_means`) |" in table
+    owners = "(of `mlp_vae`, `conv_vae`, `cvae`, `cvae_class_means`)"
+    assert f"| `model/encoder`, `model/decoder` {owners} |" in table
 
 
 def test_its_new_part_is_one_file_and_one_yaml(

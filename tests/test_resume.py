@@ -15,6 +15,8 @@ from killed import Watched
 from omegaconf import OmegaConf
 from test_loggers import wandb_runs
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Watched:
@@ -62,7 +64,7 @@ def mid_epoch(run: Watched, epochs: int, steps: int = 13) -> Callable[[], bool]:
 @pytest.mark.parametrize("moment", range(3))
 def test_a_killed_run_goes_on_bit_by_bit(moment: int, tmp_path: Path, whole: Watched) -> None:
     chance = random.Random(moment)
-    run = Watched(tmp_path)
+    run = Watched(tmp_path, cold=moment == 0)
     run.kill_after(chance.randrange(1, whole.steps()), pause=chance.uniform(0, 0.03))
     made, saved = run.steps(), saved_steps(run)
     run.finish("resume=run")
@@ -124,7 +126,7 @@ def whole_of_two(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 def test_two_processes_killed_within_an_epoch_go_on_bit_by_bit(
     tmp_path: Path, whole_of_two: Watched
 ) -> None:
-    run = Watched(tmp_path, *TWO)
+    run = Watched(tmp_path, *TWO, cold=True)
     run.kill_after(2 * (2 * 7 + 5))  # of the two ranks, in the third epoch
     before = run.steps()
     time.sleep(1)

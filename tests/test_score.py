@@ -31,12 +31,14 @@ def evaluate(run: Path, out: Path, *overrides: str) -> dict:
     return json.loads((out / "evaluation.json").read_text())
 
 
+@pytest.mark.process
 def test_the_command_writes_figures_with_errors_and_origin(
     command: Command, digits_run: Path, tmp_path: Path
 ) -> None:
     finished = command(
-        "evaluate.py", f"run={digits_run}", f"evaluate.out={tmp_path}", "evaluate.num_draws=50"
-    )
+        "evaluate.py", f"run={digits_run}", f"evaluate.out={tmp_path}", "evaluate.num_draws=50",
+        cold=True,
+    )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert set(report) >= CARRIED

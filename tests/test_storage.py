@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -220,6 +221,16 @@ def test_latest_is_the_unfinished_run_begun_last_that_nobody_trains(
     with RunFolder(tmp_path / "runs" / "busy").hold():
         _, folder = resumed("latest", ["resume=latest"])
     assert folder.path.name == "wanted"
+
+
+def test_a_refused_run_takes_back_the_folder_that_hydra_made_and_no_other(
+    command: Callable[..., "subprocess.CompletedProcess[str]"], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    for name in ("mine", "hydras"):
+        refused = command("train.py", "data.batch_size=0", f"hydra.run.dir={tmp_path / name}")
+        assert refused.returncode == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_weights_of_another_run_start_a_new_one(run: Path, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import signal
 import sqlite3
 import statistics
 import subprocess
-import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 from test_loggers import inspected
+from warm import Forked, start_script
 
 from vae_lab.config.compose import compose_config
 from vae_lab.evaluation.measure import Measure
@@ -29,20 +29,22 @@ SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
          "model.decoder.widths=[16]")  # fmt: skip
 
 
-def start(folder: Path, *overrides: str, path: str = "") -> "subprocess.Popen[str]":
+def start(
+    folder: Path, *overrides: str, path: str = "", cold: bool = False
+) -> "subprocess.Popen[str] | Forked":
+    """`python train.py` in a folder: in a warm process, or in an interpreter of its own."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT / "src")])),
         "WANDB_MODE": "offline",
     }
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "train.py"), *overrides, *SHORT],
-        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    return start_script([ROOT / "train.py", *overrides, *SHORT], folder, environment, cold)
 
 
-def sweep(folder: Path, *overrides: str, path: str = "") -> tuple[int, str, str]:
-    process = start(folder, *overrides, "hydra.sweep.dir=sweep", path=path)
+def sweep(
+    folder: Path, *overrides: str, path: str = "", cold: bool = False
+) -> tuple[int, str, str]:
+    process = start(folder, *overrides, "hydra.sweep.dir=sweep", path=path, cold=cold)
     stdout, stderr = process.communicate(timeout=600)
     return process.returncode, stdout, stderr
 
@@ -116,6 +118,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str, str]
     return folder, *found
 
 
+@pytest.mark.process
 def test_failed_jobs_are_recorded_and_the_others_go_on(
     grid: tuple[Path, int, str, str],
 ) -> None:
@@ -130,6 +133,7 @@ def test_failed_jobs_are_recorded_and_the_others_go_on(
     assert (folder / "sweep" / "table.png").is_file()
 
 
+@pytest.mark.process
 def test_jobs_are_one_group_with_telling_names(grid: tuple[Path, int, str, str]) -> None:
     folder, _, _, _ = grid
     told = [inspected(folder / "sweep" / str(number)) for number in range(4)]
@@ -141,6 +145,7 @@ def test_jobs_are_one_group_with_telling_names(grid: tuple[Path, int, str, str])
     assert "sweep/table" in str(inspected(folder / "sweep")["summary"])
 
 
+@pytest.mark.process
 def test_a_half_finished_grid_goes_on_and_skips_what_is_finished(tmp_path: Path) -> None:
     asked = ("-m", "seed=0,1,2", "logger=none", "hydra.sweep.dir=sweep")
     process = start(tmp_path, *asked)
@@ -168,17 +173,19 @@ class Quiet:
         """Prints nothing."""
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
 def test_launchers(launcher: str, tmp_path: Path) -> None:
     more = [f"hydra/launcher={launcher}"]
     if launcher == "joblib":
         more.append("hydra.launcher.n_jobs=2")
-    status, _, stderr = sweep(tmp_path, "-m", "seed=0,1", "logger=none", *more)
+    status, _, stderr = sweep(tmp_path, "-m", "seed=0,1", "logger=none", *more, cold=True)
     assert status == 0, stderr
     (row,) = read_csv(tmp_path)
     assert row["seeds"] == "2"
 
 
+@pytest.mark.process
 def test_runs_started_at_once_get_folders_of_their_own(tmp_path: Path) -> None:
     processes = [start(tmp_path, "logger=none") for _ in range(3)]
     for process in processes:
@@ -208,25 +215,27 @@ def trials(folder: Path) -> list[tuple[int, str]]:
         return database.execute("SELECT trial_id, state FROM trials ORDER BY trial_id").fetchall()
 
 
+@pytest.mark.process
 def test_an_unseeded_search_tells_every_rank_the_same(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(TELL)
     search = ("sweep=optuna", "data.batch_size=16", "logger=none", "trainer=ddp",
               "trainer.accelerator=cpu")  # fmt: skip
-    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=4", path=str(tmp_path))
+    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=2", path=str(tmp_path))
     assert status == 0, stderr
     told = {}
     for result in tmp_path.glob("sweep/*/result.json"):
         ranks = {(result.parent / f"told-{rank}").read_text() for rank in (0, 1)}
         (told[result.parent.name],) = ranks
-    assert len(set(told.values())) == 4  # four trials, each its own learning rate
+    assert len(set(told.values())) == 2  # two trials, each its own learning rate
     with sqlite3.connect(tmp_path / "sweep" / "study.db") as database:
         drawn = [rate for (rate,) in database.execute("SELECT param_value FROM trial_params")]
     assert sorted(float(text.split()[1]) for text in told.values()) == pytest.approx(sorted(drawn))
-    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=5", path=str(tmp_path))
+    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=3", path=str(tmp_path))
     assert status == 0, stderr
-    assert [state for _, state in trials(tmp_path)] == ["COMPLETE"] * 5  # one more, not five
+    assert [state for _, state in trials(tmp_path)] == ["COMPLETE"] * 3  # one more, not three
 
 
+@pytest.mark.process
 def test_a_nan_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     status, _, stderr = sweep(
         tmp_path, "sweep=optuna", "hydra.sweeper.sampler.seed=0", "hydra.sweeper.n_trials=3",
@@ -238,6 +247,7 @@ def test_a_nan_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     assert sorted(state for _, state in trials(tmp_path)) == ["COMPLETE", "COMPLETE", "FAIL"]
 
 
+@pytest.mark.process
 def test_a_search_without_a_trial_that_succeeds_says_so(tmp_path: Path) -> None:
     status, _, stderr = sweep(
         tmp_path, "sweep=optuna", "hydra.sweeper.n_trials=1", "optimizer.lr=choice(1e30)",
@@ -248,6 +258,7 @@ def test_a_search_without_a_trial_that_succeeds_says_so(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "choice",
     ["model/likelihood=choice(bernoulli,gaussian)", "model=choice(mlp_vae,cvae)",
@@ -261,6 +272,7 @@ def test_a_search_refuses_to_rank_what_cannot_be_compared(choice: str, tmp_path:
     assert not (tmp_path / "sweep").exists()
 
 
+@pytest.mark.process
 def test_a_search_needs_validation_data(tmp_path: Path) -> None:
     status, _, stderr = sweep(tmp_path, "sweep=optuna", "data.batch_size=16", "data.val_size=0")
     assert status == 1

@@ -94,8 +94,7 @@ def _restored() -> Iterator[None]:
     environment = dict(os.environ)
     in_main = threading.current_thread() is threading.main_thread()
     handlers = {number: signal.getsignal(number) for number in STOPPING if in_main}
-    source = str(Path(__file__).parents[2])
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     os.environ.pop("WANDB_SERVICE", None)  # an earlier job's, which may be gone
     logging.disable(logging.ERROR)
     try:

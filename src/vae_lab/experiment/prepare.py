@@ -98,7 +98,8 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     record["measure"] = asdict(Measure.of(datamodule, module.model))
     record["parameters"] = num_parameters(module.model)
     if start is not None:
-        _check_same(start[1]["vae_lab"], record)
+        if any(start[1]["vae_lab"][key] != record[key] for key in ("measure", "data")):
+            raise InputError("the data are no longer those this run was trained on: restore them.")
     elif cfg.init_from is not None:
         load_weights(module.model, cfg.init_from)
     else:
@@ -134,11 +135,6 @@ def _take(data: ImageDataModule, n: int) -> Batch:
     """`n` training data, chosen at random."""
     order = torch.randperm(len(data.splits["train"]), generator=seeded_generator(data.seed, "take"))
     return next(data.batches("train", n, torch.device("cpu"), order[:n]))
-
-
-def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    if any(before[key] != now[key] for key in ("measure", "data")):
-        raise InputError("the data are no longer those this run was trained on: restore them.")
 
 
 def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:

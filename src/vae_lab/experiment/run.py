@@ -80,6 +80,7 @@ def run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], console
     return _finished(folder)
 
 
+@without_noise()
 def train(job: Job, console: Console) -> Run:
     """Train in this process, alone or as a member of a group; then test, once.
 
@@ -87,17 +88,17 @@ def train(job: Job, console: Console) -> Run:
     """
     record, module = job.module.record, job.module
     origin = {key: record[key] for key in ("measure", "parameters", "commit")}
-    with (
-        session(job.loggers, {**record["config"], **origin}, module.monitor),
-        explained(partial(cannot_go_on, job)),
-        without_noise(),
-    ):
+    logged = session(job.loggers, {**record["config"], **origin}, module.monitor)
+    with logged, explained(partial(cannot_go_on, job)):
         for line in announcement(job):
             say(console, line)
-        best, metrics = _search(job, console) if job.cfg.lr_find else _fit_and_test(job)
+        if job.cfg.lr_find:
+            place = job.folder.path
+            best, metrics = None, suggest_lr(job.trainer, module, job.datamodule, place, console)
+        else:
+            best, metrics = _fit_and_test(job)
         if group.rank() == 0:
-            found = {"metrics": metrics, "best": best, "measure": record["measure"]}
-            job.folder.finish(found)
+            job.folder.finish({"metrics": metrics, "best": best, "measure": record["measure"]})
             if not job.cfg.lr_find:
                 report(console, job, best, metrics)
     group.leave()
@@ -116,11 +117,6 @@ def _finished(folder: RunFolder) -> Run:
     result = folder.result()
     assert result is not None
     return Run(folder.path, result["metrics"], result["best"])
-
-
-def _search(job: Job, console: Console) -> tuple[None, dict[str, float]]:
-    place = job.folder.path
-    return None, suggest_lr(job.trainer, job.module, job.datamodule, place, console)
 
 
 def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:

@@ -10,10 +10,9 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
-from vae_lab.errors import InputError, one_line
+from vae_lab.errors import InputError, one_line, require
 from vae_lab.loggers import has_wandb_key
 
 STEP = "trainer/global_step"
@@ -197,8 +196,7 @@ def create(entity: str, project: str) -> tuple[str, str]:
 
 def _library(part: str) -> Any:
     """A part of wandb-workspaces, an extra that is imported only here."""
-    if find_spec("wandb_workspaces") is None:
-        raise InputError("dashboards need wandb-workspaces: pip install 'vae-lab[dashboard]'.")
+    require("dashboard", "wandb_workspaces")
     return import_module(f"wandb_workspaces.{part}")
 
 

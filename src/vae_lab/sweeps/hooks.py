@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def _check_search(asked: Sequence[Override]) -> None:
     read: dict[str, ImageDataModule] = {}
     for at, choices in enumerate(options):
         for choice in choices if len(choices) > 1 else ():
-            measure = _measure(compose("train", [*usual[:at], choice, *usual[at + 1 :]]), read)
+            measure = _measure(compose("train", [*usual[:at], *usual[at + 1 :], choice]), read)
             if measure is not None:
                 found.setdefault(measure, choice)
     if len(found) > 1:
@@ -119,9 +118,9 @@ def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | Non
 
     `read` keeps the data that were read before.
     """
-    kept = {key: value for key, value in cfg.data.items() if key not in _INDIFFERENT}
-    key = json.dumps([kept, cfg.model.likelihood["_target_"]], sort_keys=True, default=str)
     try:
+        kept = {key: value for key, value in cfg.data.items() if key not in _INDIFFERENT}
+        key = json.dumps([kept, cfg.model.likelihood["_target_"]], sort_keys=True, default=str)
         if key not in read:
             read[key] = build.data(cfg)
         return Measure.of(read[key], build.model(with_facts(cfg, read[key]).model))
@@ -131,7 +130,7 @@ def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | Non
 
 def _count_trials(sweeper: DictConfig, folder: Path) -> None:
     """Leave n_trials to be what the study has in all: a resumed one makes the rest."""
-    if find_spec("optuna") is None or not (folder / "study.db").is_file():
+    if not (folder / "study.db").is_file():
         return
     import optuna
 

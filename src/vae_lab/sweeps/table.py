@@ -3,7 +3,6 @@
 import csv
 import statistics
 import sys
-from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,15 +55,8 @@ class Row:
 def rows(sweep: Path) -> list[Row]:
     """One row per configuration, those of one measure together, the best of each marked."""
     jobs = [(_overrides(folder), folder.result()) for folder in _jobs(sweep)]
-    values = defaultdict(set)
-    for overrides, _ in jobs:
-        for key, value in overrides.items():
-            values[key].add(value)
-    varied = [
-        key
-        for key in values
-        if key != "seed" and (len(values[key]) > 1 or any(key not in asked for asked, _ in jobs))
-    ]
+    keys = dict.fromkeys(key for overrides, _ in jobs for key in overrides if key != "seed")
+    varied = [key for key in keys if len({overrides.get(key) for overrides, _ in jobs}) > 1]
     found: dict[tuple[Any, ...], Row] = {}
     for overrides, result in jobs:
         choices = {key: overrides.get(key, "") for key in varied}
@@ -77,11 +69,11 @@ def rows(sweep: Path) -> list[Row]:
         for name in METRICS:
             if metrics.get(name) is not None:
                 row.values.setdefault(name, []).append(metrics[name])
-    for group in _by_measure(list(found.values())).values():
-        ranked = [row for row in group if "best" in row.values]
+    table = sorted(found.values(), key=lambda row: _title(row.measure))
+    for ranked in _by_measure([row for row in table if "best" in row.values]).values():
         if len(ranked) > 1:
             max(ranked, key=lambda row: statistics.fmean(row.values["best"])).is_best = True
-    return sorted(found.values(), key=lambda row: _title(row.measure))
+    return table
 
 
 def _jobs(sweep: Path) -> list[RunFolder]:
