@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab import InputError, train
 from vae_lab.config.allowed import check_parts, locate
 from vae_lab.config.build import trainer
-from vae_lab.config.compose import compose_config, conf_dir
+from vae_lab.config.compose import compose_config, conf_dir, in_multirun
+from vae_lab.config.explain import explain
 
 CONF = conf_dir()
 PRESETS = ("model", "data", "experiment")
@@ -194,6 +195,30 @@ def test_misspelt_arguments_of_partials_are_found_before_anything_is_built() -> 
         check_parts(compose("data=mnist", "+data.rooot=x"))
     with pytest.raises(InputError, match="argument of optimizer"):
         check_parts(compose("+optimizer.learning_rate=1"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "begun"),
+    [
+        (["sweep=seeds", "seed=1"], ["sweep=seeds", "hydra.mode=MULTIRUN", "seed=1"]),
+        (["--cfg", "job", "sweep=optuna"], ["--cfg", "job", "sweep=optuna", "hydra.mode=MULTIRUN"]),
+        (["sweep=none", "seed=1"], ["sweep=none", "seed=1"]),
+        (["sweep=wandb"], ["sweep=wandb"]),
+        (["sweep=nothing"], ["sweep=nothing"]),
+        (["-m", "seed=1,2"], ["-m", "seed=1,2"]),
+    ],
+)
+def test_a_preset_of_the_sweeper_begins_a_multirun(asked: list[str], begun: list[str]) -> None:
+    assert in_multirun(asked) == begun
+
+
+def test_only_bad_input_is_explained() -> None:
+    for bug in (KeyError("x"), ValueError("x"), RuntimeError("x"), BrokenPipeError()):
+        assert explain(bug, ["model/prior=standard_normal", "~callbacks.progress"]) is None
+    told = InputError("told")
+    assert explain(told, []) is told
+    full = explain(OSError(28, "No space left on device", "/full/run"), [])
+    assert str(full).startswith("No space left on device: /full/run.")
 
 
 def test_hydra_refuses_what_it_can() -> None:

@@ -6,9 +6,10 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from vae_lab.config.allowed import whitelist
 from vae_lab.config.compose import VERSION_BASE, conf_dir, in_multirun
 from vae_lab.config.explain import explained
 from vae_lab.errors import InputError, one_line
+from vae_lab.storage.checkpoint import checkpoint_path
 
 _WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -55,3 +57,10 @@ def tell(error: Exception, where: str = "") -> str:
     line = Text.assemble((f"error{where}: ", "bold red"), said)
     Console(stderr=True).print(line, soft_wrap=True)
     return said
+
+
+def wanted_checkpoint(cfg: DictConfig) -> Path:
+    """The checkpoint that `run=` names. Raises InputError where it names none."""
+    if OmegaConf.is_missing(cfg, "run"):
+        raise InputError("which run? Say run=<run folder or checkpoint>.")
+    return checkpoint_path(cfg.run)

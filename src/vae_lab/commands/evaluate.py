@@ -2,42 +2,41 @@
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.config import build
 from vae_lab.config.allowed import check_parts
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, number, whole_number
+from vae_lab.errors import InputError
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
-from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, _some, score
-from vae_lab.storage.checkpoint import checkpoint_path, run_folder
+from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, random_items, score
+from vae_lab.storage.checkpoint import run_folder
+from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
 from vae_lab.support import Support
 from vae_lab.trained import TrainedVAE, load
 
 
-def evaluate_task(settings: DictConfig) -> None:
+def evaluate_task(cfg: DictConfig) -> None:
     """The evaluate command: score `run`, write evaluation.json and figures, print a table.
 
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
-    if OmegaConf.is_missing(settings, "run"):
-        raise InputError("which run? Say run=<run folder or checkpoint>.")
-    cfg = settings.evaluate
-    _check(cfg)
-    path = checkpoint_path(settings.run)
-    device = torch.device(_best_device() if cfg.device == "auto" else cfg.device)
+    path, asked = wanted_checkpoint(cfg), cfg.evaluate
+    settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
+    device = _device(asked.device)
     trained = load(path, device)
-    data = _data(trained, cfg)
-    out = Path(cfg.out) if cfg.out else run_folder(path)
+    data = _data(trained, asked)
+    out = Path(asked.out) if asked.out else run_folder(path)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -45,42 +44,36 @@ def evaluate_task(settings: DictConfig) -> None:
             f"{out} cannot be made ({error.strerror}): set evaluate.out to another."
         ) from error
     started = time.monotonic()
-    estimates = score(trained, data, cfg)
+    estimates = score(trained.model, trained.preparation, data, settings)
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in estimates.items()},
-        **_origin(trained, data, cfg, device),
+        **_origin(trained, data, settings, device),
         "seconds": round(time.monotonic() - started, 1),
     }
-    partial = out / "evaluation.json.part"
-    partial.write_text(json.dumps(report, indent=2) + "\n")
-    partial.replace(out / "evaluation.json")
-    shown = _some(trained, data, "test", 1000, cfg.seed)
+    with atomic_file(out / "evaluation.json") as part:
+        part.write_text(json.dumps(report, indent=2) + "\n")
+    shown = random_items(data, "test", 1000, device, settings.seed)
     save_figures(plot_all(trained.model, shown, "test"), out / "figures")
     _print(report, out)
 
 
-def _check(cfg: DictConfig) -> None:
-    for name in ("num_draws", "batch_size", "samples_per_class"):
-        whole_number(f"evaluate.{name}", cfg[name], 1)
-    whole_number("evaluate.limit", 1 if cfg.limit is None else cfg.limit, 1)
-    whole_number("evaluate.seed", cfg.seed, 0)
-    number("evaluate.memory_mib", cfg.memory_mib, 0)
-    devices = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    if cfg.device not in devices:
+def _device(name: str) -> torch.device:
+    usable = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+    if name not in ("auto", *usable):
         raise InputError(
-            f"evaluate.device must be one of {', '.join(devices)} here, not {cfg.device}."
+            f"evaluate.device must be one of auto, {', '.join(usable)} here, not {name}."
         )
+    return torch.device(usable[0] if name == "auto" else name)
 
 
-def _data(trained: TrainedVAE, cfg: DictConfig) -> ImageDataModule:
+def _data(trained: TrainedVAE, asked: DictConfig) -> ImageDataModule:
     """The data the model was trained with, checked to be the same."""
-    config = OmegaConf.create(trained.record["config"])
-    assert isinstance(config, DictConfig)
-    for key, place in (("root", cfg.data_root), ("path", cfg.data_path)):
-        if place is not None and key in config.data:
-            config.data[key] = place
-    check_parts(config.data, "data", packages=("vae_lab",))
-    data = build.data(config)
+    cfg = OmegaConf.create(trained.record["config"])
+    for key, place in (("root", asked.data_root), ("path", asked.data_path)):
+        if place is not None and key in cfg.data:
+            cfg.data[key] = place
+    check_parts(cfg.data, "data", packages=("vae_lab",))
+    data = build.data(cfg)
     found, expected = Measure.of(data, trained.model), trained.record["measure"]
     if asdict(found) != expected:
         raise InputError(
@@ -94,16 +87,16 @@ def _data(trained: TrainedVAE, cfg: DictConfig) -> ImageDataModule:
 
 
 def _origin(
-    trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig, device: torch.device
+    trained: TrainedVAE, data: ImageDataModule, settings: ScoreSettings, device: torch.device
 ) -> dict[str, Any]:
-    """All that a figure must carry to mean something."""
+    """All that an estimate must carry to mean something."""
     record, support = trained.record, trained.model.likelihood.support
-    items = min(len(data.splits["test"]), cfg.limit or len(data.splits["test"]))
+    items = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
     return {
         "measure": record["measure"],
         "comparable": support is not Support.GREY,
-        "num_draws": 1 if support is Support.GREY else cfg.num_draws,
-        "draw_seed": cfg.seed,
+        "num_draws": 1 if support is Support.GREY else settings.num_draws,
+        "draw_seed": settings.seed,
         "items": items,
         "of_test_items": len(data.splits["test"]),
         "preparation_seed": data.eval_seed if trained.preparation.is_random else None,
@@ -128,23 +121,16 @@ def _print(report: dict[str, Any], out: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    table = Table()
-    for column, justify in (("estimate", "left"), ("value", "right"), ("+- s.e.", "right")):
-        table.add_column(column, justify=justify)  # type: ignore[arg-type]
+    numbers = (Column(name, justify="right") for name in ("value", "+- s.e."))
+    table = Table("estimate", *numbers)
     for name, estimate in report["estimates"].items():
         digits = 2 if estimate["unit"] == "nats" else 3
-        table.add_row(
-            f"{name}, {estimate['unit']}",
-            f"{estimate['value']:.{digits}f}",
-            ""
-            if estimate["standard_error"] is None
-            else f"{estimate['standard_error']:.{digits}f}",
+        value, error = (
+            "" if number is None else f"{number:.{digits}f}"
+            for number in (estimate["value"], estimate["standard_error"])
         )
+        table.add_row(f"{name}, {estimate['unit']}", value, error)
     console.print(table)
     if not report["comparable"]:
         console.print(f"Note: {NOT_A_LIKELIHOOD}.")
     console.print(f"Written: {out / 'evaluation.json'}", highlight=False, soft_wrap=True)
-
-
-def _best_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,89 +1,135 @@
-"""Scoring a trained model on its test split: every figure with its standard error."""
+"""Scoring a trained model on its test split: every metric with its standard error."""
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
-from omegaconf import DictConfig
 from rich.console import Console
 from rich.progress import track
 
-from vae_lab.data import ImageDataModule
+from vae_lab.data import ImageDataModule, Preparation
+from vae_lab.errors import number, whole_number
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
+from vae_lab.model import LatentVariableModel
 from vae_lab.seeding import seeded_generator
 from vae_lab.support import Support
 from vae_lab.trace import Batch
-from vae_lab.trained import TrainedVAE
 
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
 
 
-def score(trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig) -> dict[str, Estimate]:
-    """Every figure of the test split (its first `cfg.limit` items), by name."""
-    model, support = trained.model, trained.model.likelihood.support
+@dataclass(frozen=True)
+class ScoreSettings:
+    """How a model is scored; `conf/evaluate.yaml` gives the defaults.
+
+    Raises InputError for a value that makes no sense.
+
+    Attributes:
+        num_draws: Importance samples per item.
+        limit: Score this many items, the first; None scores all.
+        batch_size: Items that are scored at once.
+        memory_mib: Activations, in MiB, that decide how many draws are taken at once.
+        seed: Of the draws, shuffles and resamples.
+        samples_per_class: Of a conditional model, judged by an independent classifier.
+        progress: Whether a bar is shown on stderr.
+    """
+
+    num_draws: int
+    limit: int | None
+    batch_size: int
+    memory_mib: float
+    seed: int
+    samples_per_class: int
+    progress: bool
+
+    def __post_init__(self) -> None:
+        for name in ("num_draws", "batch_size", "samples_per_class"):
+            whole_number(f"evaluate.{name}", getattr(self, name), 1)
+        if self.limit is not None:
+            whole_number("evaluate.limit", self.limit, 1)
+        whole_number("evaluate.seed", self.seed, 0)
+        number("evaluate.memory_mib", self.memory_mib, 0)
+
+
+def score(
+    model: LatentVariableModel,
+    preparation: Preparation,
+    data: ImageDataModule,
+    settings: ScoreSettings,
+) -> dict[str, Estimate]:
+    """Every metric of the test split, by name.
+
+    Args:
+        model: In eval mode, on the device that is to score it.
+        preparation: From pixels to the model's x: bits per dimension depend on it.
+        data: Those that the model was trained with.
+        settings: How.
+    """
+    support, seed, memory = model.likelihood.support, settings.seed, settings.memory_mib
+    is_grey = support is Support.GREY
     device = next(model.parameters()).device
-    count = min(len(data.splits["test"]), cfg.limit or len(data.splits["test"]))
+    count = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
 
     def batches() -> Iterable[Batch]:
-        return data.batches("test", cfg.batch_size, device, torch.arange(count))
+        return data.batches("test", settings.batch_size, device, torch.arange(count))
 
-    total = math.ceil(count / cfg.batch_size)
-    num_draws = 1 if support is Support.GREY else cfg.num_draws
-    scored = evidence(model, batches(), num_draws, cfg.memory_mib, cfg.seed)
+    total = math.ceil(count / settings.batch_size)
+    num_draws = 1 if is_grey else settings.num_draws
+    scored = evidence(model, batches(), num_draws, memory, seed)
     bar = track(
-        scored, f"{count} items, {num_draws} draws", total, disable=not cfg.progress,
+        scored, f"{count} items, {num_draws} draws", total, disable=not settings.progress,
         console=Console(stderr=True),
     )  # fmt: skip
     every = _joined(bar)
-    negative_bound, nll = -every.elbo, -every.log_px
-    estimates = {"negative_elbo": mean_estimate(negative_bound, "nats")}
-    if support is not Support.GREY:
-        estimates["nll"] = mean_estimate(nll, "nats")
+    estimates = {"negative_elbo": mean_estimate(-every.elbo, "nats")}
+    if not is_grey:
+        estimates["nll"] = mean_estimate(-every.log_px, "nats")
     estimates["rate"] = mean_estimate(every.rate, "nats")
     estimates["distortion"] = mean_estimate(every.distortion, "nats")
     dims = math.prod(model.x_shape)
-    for name, nats in (("bits_per_dim_elbo", negative_bound), ("bits_per_dim_nll", nll)):
-        bits = bits_per_dim(float(nats.mean()), dims, support, trained.preparation.dequantize)
+    for name, nats in (("elbo", -every.elbo), ("nll", -every.log_px)):
+        bits = bits_per_dim(float(nats.mean()), dims, support, preparation.dequantize)
         if bits is not None:
             error = mean_estimate(nats, "").standard_error
-            estimates[name] = Estimate(bits, error and error / (dims * math.log(2)), "bits")
-    estimates["active_units"] = active_units(every.codes, cfg.seed)
+            per_dim = error and error / (dims * math.log(2))
+            estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
+    estimates["active_units"] = active_units(every.codes, seed)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None:
-        others = with_shuffled_labels(batches(), labels[:count], cfg.seed)
-        shuffled = _joined(evidence(model, others, 1, cfg.memory_mib, cfg.seed))
-        estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(
-            every.elbo - shuffled.elbo, "nats"
-        )
-        estimates |= _label_accuracy(trained, data, cfg)
+        others = with_shuffled_labels(batches(), labels[:count], seed)
+        shuffled = _joined(evidence(model, others, 1, memory, seed))
+        lost = every.elbo - shuffled.elbo
+        estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
+        estimates |= _label_accuracy(model, data, settings)
     return estimates
 
 
 def _label_accuracy(
-    trained: TrainedVAE, data: ImageDataModule, cfg: DictConfig
+    model: LatentVariableModel, data: ImageDataModule, settings: ScoreSettings
 ) -> dict[str, Estimate]:
-    train, test = (_some(trained, data, split, 5000, cfg.seed) for split in ("train", "test"))
+    device, per_class = next(model.parameters()).device, settings.samples_per_class
+    train, test = (random_items(data, s, 5000, device, settings.seed) for s in ("train", "test"))
     if train.y is None or len(train.y.unique()) < 2:
         return {}  # nothing to classify
-    found = sample_accuracy(trained.model, train, test, cfg.samples_per_class, cfg.seed)
-    counts = (cfg.samples_per_class * (trained.model.num_classes or 0), len(test.x))
+    found = sample_accuracy(model, train, test, per_class, settings.seed)
+    counts = (per_class * (model.num_classes or 0), len(test.x))
     return {
-        f"classifier_accuracy_{name}": Estimate(
-            value, math.sqrt(value * (1 - value) / count), "share"
-        )
-        for (name, value), count in zip(found.items(), counts, strict=True)
+        f"classifier_accuracy_{name}": Estimate(p, math.sqrt(p * (1 - p) / count), "share")
+        for (name, p), count in zip(found.items(), counts, strict=True)
     }
 
 
-def _some(trained: TrainedVAE, data: ImageDataModule, split: str, most: int, seed: int) -> Batch:
+def random_items(
+    data: ImageDataModule, split: str, most: int, device: torch.device, seed: int
+) -> Batch:
     """At most so many items of a split, chosen at random: files are often sorted by class."""
     order = torch.randperm(len(data.splits[split]), generator=seeded_generator(seed, "some"))
-    device = next(trained.model.parameters()).device
     return next(data.batches(split, most, device, order[:most]))
 
 
