@@ -13,8 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from test_data import datamodule
-from test_training import training
+from parts import datamodule, training
 from torch.distributions import Distribution
 
 from vae_lab.data import Digits

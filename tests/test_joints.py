@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from test_data import datamodule
-from test_models import batch
-from test_training import trainer, training
+from parts import batch, datamodule, trainer, training
 from torch import Tensor, nn
 from torch.distributions import (
     Categorical,

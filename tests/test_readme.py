@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK, ROOT
-from test_conf import GROUPS, choices
+from parts import GROUPS, choices
 from warm import run_script
 
 import vae_lab

@@ -4,20 +4,12 @@ import math
 
 import pytest
 import torch
-from linear_gaussian import LinearGaussian
+from parts import exact_trace
 from torch.distributions import Exponential, Independent, Normal
 
-from vae_lab.estimators import Pathwise, sampled
+from vae_lab.estimators import Pathwise
 from vae_lab.objectives import elbo, iwae
-from vae_lab.trace import Batch, Latent, Trace, full_precision
-
-
-def exact_trace(draws: int = 5, data: int = 7) -> tuple[Trace, torch.Tensor]:
-    model = LinearGaussian(torch.randn(6, 3), torch.randn(6), torch.tensor(0.4))
-    x = model.sample(data)
-    prior = Independent(Normal(torch.zeros(3).double(), torch.ones(3).double()), 1)
-    latent = sampled(draws)(model.posterior(x), prior)
-    return Trace(x, None, model.likelihood(latent.z), (latent,)), model.log_evidence(x)
+from vae_lab.trace import Batch, Latent, full_precision
 
 
 def test_golden_every_log_weight_is_the_evidence() -> None:

@@ -12,8 +12,7 @@ from typing import Any
 
 import lightning as L
 import torch
-from test_data import datamodule
-from test_training import training
+from parts import datamodule, training
 
 from vae_lab.callbacks import GradientSkip, Latents, WeightAverage
 from vae_lab.data import Digits

@@ -12,8 +12,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy, FSDPStrategy, Strategy
-from test_data import datamodule
-from test_training import training
+from parts import datamodule, training
 from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 

@@ -6,24 +6,16 @@ import pytest
 from conftest import QUICK
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from parts import CONF, GROUPS, choices
 
 from vae_lab import InputError, train
 from vae_lab.config.allowed import check_parts, locate
 from vae_lab.config.build import trainer
-from vae_lab.config.compose import compose_config, conf_dir, in_multirun
+from vae_lab.config.compose import compose_config, in_multirun
 from vae_lab.config.explain import explain
 
-CONF = conf_dir()
 PRESETS = ("model", "data", "experiment")
 ROOTS = ("train", "evaluate", "export")
-
-
-def choices(group: str) -> list[str]:
-    """The YAML files of a group; those with a leading underscore are only included by others."""
-    return sorted(f.stem for f in (CONF / group).glob("*.yaml") if not f.stem.startswith("_"))
-
-
-GROUPS = sorted(f.relative_to(CONF).as_posix() for f in CONF.rglob("*") if f.is_dir())
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 PARTS = [
     (g, c)

@@ -11,8 +11,8 @@ import onnxruntime
 import pytest
 import torch
 from conftest import QUICK, ROOT
+from parts import choices
 from safetensors.torch import load_file, save_file
-from test_conf import choices
 from torch import Tensor
 
 from vae_lab import InputError, load, train

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from parts import datamodule
 from PIL import Image
 from torch import Tensor
 
 from vae_lab.data import (
     CIFAR10,
     MNIST,
-    DataSettings,
     Digits,
     Folder,
     ImageDataModule,
@@ -43,19 +43,6 @@ class Numbered(Source):
 
     def _pixels(self, n: int) -> Tensor:
         return torch.arange(n, dtype=torch.uint8).reshape(n, 1, 1, 1).expand(n, 1, 2, 2).clone()
-
-
-def datamodule(
-    source: Source, support: Support = Support.LEVELS, **settings: Any
-) -> ImageDataModule:
-    usual: dict[str, Any] = {
-        "seed": 0, "x_shape": None, "num_classes": None, "batch_size": 32, "val_size": 20,
-        "test_size": 10, "split_seed": 0, "limit": None, "binarize": "auto", "dequantize": "auto",
-        "eval_seed": 0, "resident_gib": 4, "num_workers": 0,
-    }  # fmt: skip
-    asked = {**usual, **settings}
-    seed = asked.pop("seed")
-    return ImageDataModule(source, DataSettings(**asked), support, seed)
 
 
 def numbers(data: ImageDataModule, split: str) -> list[int]:

@@ -10,7 +10,7 @@ from warm import run_script
 
 pytestmark = pytest.mark.process
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 import pytest
 import torch
 from conftest import QUICK
-from test_commands import one_line_of
+from parts import one_line_of
 
 from vae_lab import InputError, load, train
 from vae_lab.commands.evaluate import evaluate_task

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from test_trace import exact_trace
+from parts import exact_trace
 
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context

@@ -13,7 +13,7 @@ import pytest
 import torch
 from killed import Watched
 from omegaconf import OmegaConf
-from test_loggers import wandb_runs
+from parts import wandb_runs
 
 pytestmark = pytest.mark.process
 

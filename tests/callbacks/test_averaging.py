@@ -9,42 +9,16 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Checkpoint
-from test_data import datamodule
-from test_training import run, trainer, training
-from torch import Tensor
+from parts import Weighed, Weights, datamodule, run, same, trainer, training, weights
 
 from vae_lab import InputError, load
 from vae_lab.callbacks import BestCheckpoint, LastCheckpoint, WeightAverage
-from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
 from vae_lab.data import Digits
 from vae_lab.model.likelihoods import Gaussian, OptimalSigma
 from vae_lab.support import Support
 from vae_lab.training.module import VAEModule
-
-Weights = dict[str, Tensor]
-
-
-class Weighed(L.Callback):
-    """Keeps the weights after every step, during every validation, and those shown in figures."""
-
-    def __init__(self) -> None:
-        self.steps: list[Weights] = []
-        self.validated: list[Weights] = []
-        self.shown: list[Weights] = []
-
-    def on_train_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
-        self.steps.append(weights(module))
-
-    def on_validation_batch_end(self, trainer: Any, module: Any, *args: Any) -> None:
-        self.validated.append(weights(module))
-
-    def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        if not self.validated:
-            return  # nor looked at: nothing has touched the average since the last step
-        with averaged_weights(trainer, module):
-            self.shown.append(weights(module))
 
 
 class Saved(Checkpoint):
@@ -60,14 +34,6 @@ class Saved(Checkpoint):
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         if trainer.global_step == self.steps:
             trainer.save_checkpoint(self.path)
-
-
-def weights(module: VAEModule) -> Weights:
-    return {name: value.detach().clone() for name, value in module.model.state_dict().items()}
-
-
-def same(one: Weights, other: Weights, tolerance: float = 0.0) -> bool:
-    return all(torch.allclose(one[name], other[name], 0, tolerance) for name in one)
 
 
 def of(checkpoint: dict[str, Any], key: str) -> Weights:

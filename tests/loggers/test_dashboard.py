@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import QUICK
-from test_loggers import inspected
+from parts import inspected
 
 from vae_lab import InputError, Run, train
 from vae_lab.loggers.dashboard import create, main, specification

@@ -1,7 +1,6 @@
 """The LightningModule: true bounds, reproducible losses, selection, and a stop at NaN."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,28 +11,19 @@ import torch
 from conftest import QUICK
 from lightning.pytorch.loggers import CSVLogger
 from linear_gaussian import GaussianOnTheLine, LinearGaussian
-from test_data import datamodule
-from test_models import vae
+from parts import datamodule, run, trainer, training
 from torch import Tensor
 
-from vae_lab import InputError, Run, train
+from vae_lab import InputError, train
 from vae_lab.callbacks import BestCheckpoint, EarlyStopping
 from vae_lab.data import Digits, Images, Source
-from vae_lab.estimators import Pathwise
 from vae_lab.evaluation.evidence import evidence
-from vae_lab.model.context import Context
 from vae_lab.model.networks import MLP
 from vae_lab.model.priors import ClassMeans
-from vae_lab.objectives import ELBO, Constant, LinearWarmup, Objective
+from vae_lab.objectives import ELBO, LinearWarmup
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
-from vae_lab.training.module import VAEModule
-from vae_lab.training.nan_guard import NaNGuard
 from vae_lab.training.step import step
-
-
-def run(folder: Path, *overrides: str) -> Run:
-    return train([*QUICK, f"hydra.run.dir={folder}", *overrides], quiet=True)
 
 
 class Losses(L.Callback):
@@ -44,39 +34,6 @@ class Losses(L.Callback):
 
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *args: Any) -> None:
         self.losses.append(float(outputs["loss"]))
-
-
-def trainer(*callbacks: L.Callback, epochs: int = 1, **settings: Any) -> L.Trainer:
-    return L.Trainer(
-        max_epochs=epochs, accelerator="cpu", callbacks=list(callbacks),
-        enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0,
-        **{"logger": False, "enable_checkpointing": False, **settings},
-    )  # fmt: skip
-
-
-PLAIN = partial(ELBO, beta=Constant())
-
-
-def training(
-    objective: Callable[[Context], Objective] = PLAIN,
-    seed: int = 0,
-    kind: type[VAEModule] = VAEModule,
-    guard: NaNGuard | None = None,
-    **parts: Any,
-) -> VAEModule:
-    torch.manual_seed(seed)
-    model = vae(**parts)
-    return kind(
-        model=model,
-        objective=objective(model.context()),
-        estimator=Pathwise(),
-        optimizer=lambda p: torch.optim.Adam(p, lr=1e-2),
-        scheduler=None,
-        seed=seed,
-        dequantized=False,
-        record={"format": 1},
-        guard=guard,
-    )
 
 
 class Sampled(Source):

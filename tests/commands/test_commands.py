@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK, ROOT
+from parts import one_line_of
 from PIL import Image
 
 from vae_lab import InputError, load, train
@@ -116,16 +117,6 @@ def test_missing_data_without_a_network(tmp_path: Path, monkeypatch: pytest.Monk
                f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
     assert str(tmp_path / "absent") in str(caught.value)
     assert not list(tmp_path.iterdir())
-
-
-def one_line_of(finished: "subprocess.CompletedProcess[str]") -> str:
-    """What a command said of bad input: status 1, one line, no traceback."""
-    assert finished.returncode == 1
-    assert "Traceback" not in finished.stderr + finished.stdout
-    lines = [line for line in finished.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, finished.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
 
 
 @pytest.mark.process

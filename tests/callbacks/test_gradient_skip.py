@@ -7,9 +7,7 @@ from typing import Any
 
 import lightning as L
 import pytest
-from test_averaging import Weighed, same
-from test_data import datamodule
-from test_training import run, trainer, training
+from parts import Weighed, datamodule, run, same, trainer, training
 from torch import Tensor
 
 from vae_lab import InputError

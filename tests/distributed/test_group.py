@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import QUICK, ROOT
-from test_loggers import inspected
+from parts import inspected
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from warm import run_script, start_script

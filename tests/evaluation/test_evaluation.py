@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from linear_gaussian import LinearGaussian
-from test_models import batch, vae
+from parts import batch, vae
 from torch import Tensor, nn
 from torch.distributions import Distribution, MultivariateNormal
 

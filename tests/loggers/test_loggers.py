@@ -2,11 +2,11 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
 from conftest import QUICK, ROOT
+from parts import inspect, inspected
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from warm import run_script
 
@@ -21,26 +21,6 @@ LATENT = (
 )  # fmt: skip
 SYSTEM = ("items_per_second", "seconds_per_epoch", "peak_memory_gib", "learning_rate")
 WITH_FIGURES = [o for o in QUICK if "figures" not in o and "logger" not in o]
-
-
-def inspect(run: Path, *options: str) -> str:
-    """A W&B run's files, through W&B's own reader."""
-    wandb = Path(sys.executable).parent / "wandb"
-    read = run_script([wandb, "leet", "inspect", *options, "--json", run], timeout=120)
-    read.check_returncode()
-    return read.stdout
-
-
-def wandb_runs(folder: Path) -> list[dict]:
-    """State, configuration and summary, for each time that the run was begun or gone on with."""
-    runs = sorted((folder / "wandb").glob("offline-run-*"))
-    return [json.loads(inspect(run, "--summary")) for run in runs]
-
-
-def inspected(folder: Path) -> dict:
-    """The same of a run in one go: W&B must have one run, once."""
-    (run,) = wandb_runs(folder)
-    return run
 
 
 def artifacts(folder: Path) -> dict[str, dict]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
-from test_loggers import inspected
+from parts import inspected
 from warm import Forked, start_script
 
 from vae_lab.config.compose import compose_config

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import QUICK
+from parts import datamodule, run, same, trainer, training, weights
 from rich.console import Console
-from test_averaging import same, weights
-from test_data import datamodule
-from test_training import run, trainer, training
 from torch import Tensor
 from torch.distributions import Distribution
 

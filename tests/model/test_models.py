@@ -1,14 +1,13 @@
 """Every part serves every other, on every shape; and the priors."""
 
-from functools import partial
 from itertools import product
 
 import pytest
 import torch
+from parts import DECODERS, ENCODERS, batch, vae
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise
-from vae_lab.model import VAE
 from vae_lab.model.conditioning import Concat, NoConditioning
 from vae_lab.model.likelihoods import (
     Bernoulli,
@@ -17,14 +16,9 @@ from vae_lab.model.likelihoods import (
     Gaussian,
     LearnedSigma,
 )
-from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
-from vae_lab.model.posteriors import DiagonalGaussian
 from vae_lab.model.priors import ClassMeans, StandardNormal
 from vae_lab.objectives import elbo
 from vae_lab.trace import Batch
-
-ENCODERS = [partial(MLP, widths=[16]), partial(ConvEncoder, channels=[4, 8], widths=[16])]
-DECODERS = [partial(MLP, widths=[16]), partial(ConvDecoder, channels=[8, 4], widths=[16])]
 
 
 def gaussian(shape: tuple[int, ...]) -> Gaussian:
@@ -33,26 +27,6 @@ def gaussian(shape: tuple[int, ...]) -> Gaussian:
 
 LIKELIHOODS = [Bernoulli, ContinuousBernoulli, DiscretizedLogistic, gaussian]
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
-
-
-def vae(**parts: object) -> VAE:
-    usual = {
-        "x_shape": (1, 8, 8),
-        "z_shape": (4,),
-        "num_classes": 10,
-        "encoder": ENCODERS[0],
-        "decoder": DECODERS[0],
-        "encoder_conditioning": NoConditioning,
-        "decoder_conditioning": NoConditioning,
-        "posterior": DiagonalGaussian,
-        "likelihood": Bernoulli,
-        "prior": StandardNormal,
-    }
-    return VAE(**{**usual, **parts})  # type: ignore[arg-type]
-
-
-def batch(shape: tuple[int, ...], n: int = 5) -> Batch:
-    return Batch(torch.rand(n, *shape).round(), torch.arange(n), torch.arange(n))
 
 
 @pytest.mark.parametrize("entry", [NoConditioning, Concat])
