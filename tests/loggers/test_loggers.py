@@ -17,7 +17,7 @@ SMALL = ("data.limit=64", "trainer.max_epochs=2", "callbacks.progress=null")
 BOUNDS = ("elbo", "rate", "distortion", "bits_per_dim", "objective")
 LATENT = (
     "active_share", "posterior_stddev", "aggregate_stddev", "kl_mean", "kl_median", "kl_max",
-    "kl_per_unit", "mean_variance_per_unit",
+    "kl_per_unit", "variance_of_means_per_unit",
 )  # fmt: skip
 SYSTEM = ("items_per_second", "seconds_per_epoch", "peak_memory_gib", "learning_rate")
 WITH_FIGURES = [o for o in QUICK if "figures" not in o and "logger" not in o]
@@ -63,7 +63,7 @@ def test_wandb_offline_holds_every_section(wandb_run: Run) -> None:
 
 def test_every_unit_and_every_parameter_is_counted_in_its_histogram(wandb_run: Run) -> None:
     summary = inspected(wandb_run.folder)["summary"]
-    for name in ("kl_per_unit", "mean_variance_per_unit"):
+    for name in ("kl_per_unit", "variance_of_means_per_unit"):
         assert sum(summary[f"latent/{name}"]["values"]) == 2
     for name, parameter in wandb_run.load().model.named_parameters():
         for kind in ("weights", "gradients"):
