@@ -1,6 +1,7 @@
 """A sweep: Hydra's hooks round its jobs. What is checked before, named within, and told after."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 from rich.console import Console
 
 from vae_lab.config import build
@@ -53,7 +54,8 @@ class Sweep(Callback):
         """Writes the table over all jobs; status 1 where some have failed."""
         from vae_lab.sweeps.table import write_table
 
-        if write_table(Path(config.hydra.sweep.dir).resolve(), Console()):
+        have_failed = write_table(Path(config.hydra.sweep.dir).resolve(), Console())
+        if have_failed and sys.exc_info()[0] is None:  # Hydra 1.4 calls this in a `finally`, too
             raise SystemExit(1)
 
 
@@ -136,7 +138,8 @@ def _count_trials(sweeper: DictConfig, folder: Path) -> None:
 
     study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
     ended = [trial for trial in study.trials if trial.state.is_finished()]
-    sweeper.n_trials = max(0, sweeper.n_trials - len(ended))
+    with read_write(sweeper):
+        sweeper.n_trials = max(0, sweeper.n_trials - len(ended))
 
 
 # Within a job
