@@ -1,6 +1,7 @@
 """The one error a user may cause."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.util import find_spec
 
@@ -46,3 +47,20 @@ def one_line(error: BaseException) -> str:
     """What an exception says, with its kind, in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+@contextmanager
+def explained(explain: Callable[[Exception], InputError | None]) -> Iterator[None]:
+    """Let an error leave the block as what `explain` makes of it; None leaves it as it is.
+
+    An InputError, which explains itself, passes.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        told = explain(error)
+        if told is None:
+            raise
+        raise told from error

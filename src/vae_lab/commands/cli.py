@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 
 import hydra
@@ -15,8 +15,8 @@ from rich.text import Text
 
 from vae_lab.config.allowed import whitelist
 from vae_lab.config.compose import VERSION_BASE, conf_dir, in_multirun
-from vae_lab.config.explain import explained
-from vae_lab.errors import InputError, one_line
+from vae_lab.config.explain import explain
+from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.checkpoint import checkpoint_path
 
 _WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -40,7 +40,7 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
 @contextmanager
 def _refusing(asked: Sequence[str]) -> Iterator[None]:
     try:
-        with explained(asked):
+        with explained(partial(explain, overrides=asked)):
             yield
     except InputError as error:
         tell(error)

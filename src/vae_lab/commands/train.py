@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from rich.console import Console
 
 from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
-from vae_lab.config.explain import explained
+from vae_lab.config.explain import explain
 from vae_lab.distributed import group
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, explained
 from vae_lab.experiment.resume import resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
@@ -36,7 +37,7 @@ def train_task(cfg: DictConfig) -> float | None:
     labels |= {"group": "/".join(sweep.parts[-2:]), "overrides": overrides}
     labels["name"] = job_name(sweep, overrides) or labels["name"]
     try:
-        with explained(job.overrides.task):
+        with explained(partial(explain, overrides=job.overrides.task)):
             done = ended(cfg, folder)
             if done is None:
                 return _train(cfg, folder, labels, job)
@@ -68,7 +69,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
         InputError: For bad input, in one line that names the fix, before any training.
     """
     silence = ["callbacks.progress=null"] if quiet else []
-    with explained(overrides):
+    with explained(partial(explain, overrides=overrides)):
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
         folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra.runtime.choices)
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

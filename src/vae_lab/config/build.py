@@ -1,8 +1,7 @@
 """From configuration to objects."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from vae_lab.callbacks import MaxSteps
 from vae_lab.config.allowed import _arguments, check_parts, locate, whitelist
 from vae_lab.data import DataSettings, ImageDataModule, Source
-from vae_lab.errors import InputError, one_line, whole_number
+from vae_lab.errors import InputError, explained, one_line, whole_number
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
@@ -25,23 +24,17 @@ from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
 
 
-@contextmanager
-def _in_one_line(where: str) -> Iterator[None]:
-    """Whatever a part refuses as it is built, as an InputError with the reason."""
-    try:
-        yield
-    except Exception as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None and not isinstance(cause, InputError):
-            cause = cause.__cause__
-        if isinstance(cause, InputError):
-            raise InputError(str(cause)) from error
-        raise InputError(f"{where} cannot be built: {one_line(cause)}") from error
+def _cannot_build(where: str, error: BaseException) -> InputError:
+    """Why a part cannot be built: in its own words, where it has refused."""
+    while error.__cause__ is not None and not isinstance(error, InputError):
+        error = error.__cause__
+    told = str(error) if isinstance(error, InputError) else None
+    return InputError(told or f"{where} cannot be built: {one_line(error)}")
 
 
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:
     """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
-    with _in_one_line(where):
+    with explained(partial(_cannot_build, where)):
         trusted = whitelist("_execution_whitelist_")
         return instantiate(cfg, **arguments, **trusted, _convert_="all")
 
@@ -59,7 +52,7 @@ def data(cfg: DictConfig) -> ImageDataModule:
     if not issubclass(likelihood, Likelihood):
         raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
     own = {str(key): settings.pop(key) for key in _arguments(kind) if key in settings}
-    with _in_one_line("data"):
+    with explained(partial(_cannot_build, "data")):
         source = kind(**own)
         shared = DataSettings(**{str(key): value for key, value in settings.items()})
     return ImageDataModule(source, shared, likelihood.support, cfg.seed)
@@ -81,7 +74,7 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
     """The LightningModule, for data that are set up."""
     built = model(cfg.model)
     context = replace(built.context(), num_data=len(datamodule.splits["train"]))
-    with _in_one_line("objective"):
+    with explained(partial(_cannot_build, "objective")):
         objective = instance(cfg.objective, "objective")(context)
     module = VAEModule(
         model=built,
@@ -100,7 +93,7 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
 
 def _rehearse(module: VAEModule, has_val: bool) -> None:
     """One step on a parameter that does not matter: partials refuse arguments only when called."""
-    with _in_one_line("optimizer or scheduler"):
+    with explained(partial(_cannot_build, "optimizer or scheduler")):
         optimizer = module.optimizer([{"params": [nn.Parameter(torch.zeros(()))]}])
         scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
         optimizer.step()

@@ -2,7 +2,6 @@
 
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,18 +11,6 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from vae_lab.config.compose import config_dirs
 from vae_lab.errors import InputError, one_line, unknown
-
-
-@contextmanager
-def explained(overrides: Sequence[str]) -> Iterator[None]:
-    """Raise an InputError for whatever `explain` finds to be bad input."""
-    try:
-        yield
-    except Exception as error:
-        said = explain(error, overrides)
-        if said is None or said is error:
-            raise
-        raise said from error
 
 
 def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None:

@@ -1,28 +1,11 @@
 """What goes wrong in a run, in one line that names the fix."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
 import torch
 
 from vae_lab.errors import InputError, one_line
 from vae_lab.experiment.prepare import Job
 
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-@contextmanager
-def explained(explain: Callable[[Exception], InputError | None]) -> Iterator[None]:
-    """Let an error leave the block as what `explain` makes of it; None leaves it as it is."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        line = explain(error)
-        if line is None:
-            raise
-        raise line from error
 
 
 def cannot_start(error: Exception) -> InputError:

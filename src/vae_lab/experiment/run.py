@@ -19,7 +19,8 @@ from vae_lab.config import build
 from vae_lab.config.complete import digest
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted, requeue
-from vae_lab.experiment.failures import cannot_go_on, cannot_start, explained
+from vae_lab.errors import explained
+from vae_lab.experiment.failures import cannot_go_on, cannot_start
 from vae_lab.experiment.prepare import Job, prepare, without_noise
 from vae_lab.experiment.report import announcement, report, say
 from vae_lab.experiment.resume import check_folder

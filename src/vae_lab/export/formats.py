@@ -6,7 +6,6 @@ Every file is read back and compared with the model on the same inputs before it
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from vae_lab.errors import InputError, one_line, require, unknown
+from vae_lab.errors import InputError, explained, one_line, require, unknown
 from vae_lab.export import programs
 from vae_lab.export.programs import Case, Tensors
 from vae_lab.model import VAE
@@ -146,7 +145,7 @@ def export(trained: TrainedVAE, out: Path, formats: Sequence[str]) -> dict[Path,
         folder = Path(place)
         (folder / "config.json").write_text(json.dumps(trained.record, indent=2) + "\n")
         for name in formats:
-            with _explained(name):
+            with explained(partial(_cannot_express, name)):
                 for path, functions in FORMATS[name].write(subject, folder):
                     off = _difference(path.name, functions, subject, FORMATS[name].tolerance)
                     differences[out / path.name] = off
@@ -174,15 +173,9 @@ def _difference(file: str, functions: Functions, subject: Subject, tolerance: fl
     return worst
 
 
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Where a model cannot be written in this format, say why in one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the model cannot be written as {name} ({one_line(error)[:200]}): leave {name} out of "
-            "export.formats. HYDRA_FULL_ERROR=1 shows where."
-        ) from error
+def _cannot_express(name: str, error: Exception) -> InputError:
+    """Why a model cannot be written in this format."""
+    return InputError(
+        f"the model cannot be written as {name} ({one_line(error)[:200]}): leave {name} out of "
+        "export.formats. HYDRA_FULL_ERROR=1 shows where."
+    )
