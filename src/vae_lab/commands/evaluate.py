@@ -18,7 +18,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
-from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, random_items, score
+from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, score
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
@@ -52,7 +52,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     }
     with atomic_file(out / "evaluation.json") as part:
         part.write_text(json.dumps(report, indent=2) + "\n")
-    shown = random_items(data, "test", 1000, device, settings.seed)
+    shown = data.random_items("test", 1000, device, settings.seed)
     save_figures(plot_all(trained.model, shown, "test"), out / "figures")
     _print(report, out)
 

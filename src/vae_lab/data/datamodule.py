@@ -83,6 +83,11 @@ class ImageDataModule(L.LightningDataModule):
         for picked in self._loader(split, lambda: index, batch_size, num_workers=0):
             yield self.transfer_batch_to_device(picked, device, 0)
 
+    def random_items(self, split: str, most: int, device: torch.device, seed: int) -> Batch:
+        """At most so many items of a split, chosen at random: files are often sorted by class."""
+        order = torch.randperm(len(self.splits[split]), generator=seeded_generator(seed, "some"))
+        return next(self.batches(split, most, device, order[:most]))
+
     def _loader(
         self, split: str, order: Callable[[], Tensor], batch_size: int, num_workers: int
     ) -> Loader:

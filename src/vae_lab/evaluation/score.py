@@ -15,7 +15,6 @@ from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
-from vae_lab.seeding import seeded_generator
 from vae_lab.support import Support
 from vae_lab.trace import Batch
 
@@ -114,7 +113,7 @@ def _label_accuracy(
     model: LatentVariableModel, data: ImageDataModule, settings: ScoreSettings
 ) -> dict[str, Estimate]:
     device, per_class = next(model.parameters()).device, settings.samples_per_class
-    train, test = (random_items(data, s, 5000, device, settings.seed) for s in ("train", "test"))
+    train, test = (data.random_items(s, 5000, device, settings.seed) for s in ("train", "test"))
     if train.y is None or len(train.y.unique()) < 2:
         return {}  # nothing to classify
     found = sample_accuracy(model, train, test, per_class, settings.seed)
@@ -123,14 +122,6 @@ def _label_accuracy(
         f"classifier_accuracy_{name}": Estimate(p, math.sqrt(p * (1 - p) / count), "share")
         for (name, p), count in zip(found.items(), counts, strict=True)
     }
-
-
-def random_items(
-    data: ImageDataModule, split: str, most: int, device: torch.device, seed: int
-) -> Batch:
-    """At most so many items of a split, chosen at random: files are often sorted by class."""
-    order = torch.randperm(len(data.splits[split]), generator=seeded_generator(seed, "some"))
-    return next(data.batches(split, most, device, order[:most]))
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,10 @@ from vae_lab.distributed import group
 from vae_lab.errors import InputError, whole_number
 from vae_lab.evaluation.measure import Measure
 from vae_lab.objectives import Objective
-from vae_lab.seeding import seeded_generator
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
 from vae_lab.storage.run_folder import RunFolder
-from vae_lab.trace import Batch, Trace
+from vae_lab.trace import Trace
 from vae_lab.training.compiling import compile_pass
 from vae_lab.training.module import VAEModule
 from vae_lab.training.step import step
@@ -103,7 +101,8 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     elif cfg.init_from is not None:
         load_weights(module.model, cfg.init_from)
     else:
-        module.model.initialise(partial(_take, datamodule))
+        cpu = torch.device("cpu")
+        module.model.initialise(lambda n: datamodule.random_items("train", n, cpu, cfg.seed))
     batch = next(datamodule.batches("train", 2, torch.device("cpu")))
     first = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
     if cfg.compile:
@@ -129,12 +128,6 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
         "commit": commit(),
         "versions": versions(),
     }
-
-
-def _take(data: ImageDataModule, n: int) -> Batch:
-    """`n` training data, chosen at random."""
-    order = torch.randperm(len(data.splits["train"]), generator=seeded_generator(data.seed, "take"))
-    return next(data.batches("train", n, torch.device("cpu"), order[:n]))
 
 
 def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:
