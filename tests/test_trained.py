@@ -104,10 +104,10 @@ def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> No
     ):
         with pytest.raises(InputError, match=said):
             trained.reconstruct(bad)
-    with pytest.raises(InputError, match="k must be"):
+    with pytest.raises(InputError, match="num_draws must be"):
         trained.log_prob(images, num_draws=0)
     for k in (2.5, True):
-        with pytest.raises(InputError, match="k must be"):
+        with pytest.raises(InputError, match="num_draws must be"):
             trained.log_prob(images, num_draws=k)
     with pytest.raises(InputError, match="n must be"):
         trained.sample(0)

@@ -31,7 +31,7 @@ _ENVIRONMENT = {  # of the warm interpreter, whatever a test has changed when it
     "OMP_NUM_THREADS": "1",
 }
 _WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["train", "evaluate", "export", "matplotlib.pyplot", "wandb"])
+_WARM.set_forkserver_preload(["train", "evaluate", "export", "matplotlib.pyplot"])
 
 
 class Forked:

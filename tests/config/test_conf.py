@@ -192,8 +192,8 @@ def test_misspelt_arguments_of_partials_are_found_before_anything_is_built() -> 
 @pytest.mark.parametrize(
     ("asked", "begun"),
     [
-        (["sweep=seeds", "seed=1"], ["sweep=seeds", "hydra.mode=MULTIRUN", "seed=1"]),
-        (["--cfg", "job", "sweep=optuna"], ["--cfg", "job", "sweep=optuna", "hydra.mode=MULTIRUN"]),
+        (["sweep=seeds", "seed=1"], ["hydra.mode=MULTIRUN", "sweep=seeds", "seed=1"]),
+        (["--cfg", "job", "sweep=optuna"], ["--cfg", "job", "hydra.mode=MULTIRUN", "sweep=optuna"]),
         (["sweep=none", "seed=1"], ["sweep=none", "seed=1"]),
         (["sweep=wandb"], ["sweep=wandb"]),
         (["sweep=nothing"], ["sweep=nothing"]),

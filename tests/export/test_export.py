@@ -195,7 +195,7 @@ def test_a_file_that_differs_is_not_written(
 
     before = tmp_path / "decoder.onnx"
     before.write_text("of an earlier export")
-    monkeypatch.setattr("vae_lab.programs.Decoder", Wrong)
+    monkeypatch.setattr("vae_lab.export.programs.Decoder", Wrong)
     with pytest.raises(InputError, match=f"lies {off:g} from the model in x_mean"):
         export(trained, tmp_path, [name])
     assert list(tmp_path.iterdir()) == [before]
