@@ -72,7 +72,7 @@ def _begin(config: DictConfig) -> None:
     with atomic_file(folder / "sweep.json") as part:
         part.write_text(json.dumps({"varied": varied}) + "\n")
     if is_search:
-        _count_trials(config.hydra.sweeper, folder)
+        _count_trials(config.hydra, folder)
 
 
 def _overrides(config: DictConfig) -> list[Override]:
@@ -130,16 +130,19 @@ def _measure(cfg: DictConfig, read: dict[str, ImageDataModule]) -> Measure | Non
         return None
 
 
-def _count_trials(sweeper: DictConfig, folder: Path) -> None:
+def _count_trials(hydra: DictConfig, folder: Path) -> None:
     """Leave n_trials to be what the study has in all: a resumed one makes the rest."""
     if not (folder / "study.db").is_file():
         return
     import optuna
 
+    sweeper = hydra.sweeper
     study = optuna.load_study(study_name=sweeper.study_name, storage=sweeper.storage)
     ended = [trial for trial in study.trials if trial.state.is_finished()]
-    with read_write(sweeper):
+    with read_write(hydra):
         sweeper.n_trials = max(0, sweeper.n_trials - len(ended))
+        # every job is composed anew, and in Hydra 1.4 must come to the same sweeper
+        hydra.overrides.hydra.append(f"hydra.sweeper.n_trials={sweeper.n_trials}")
 
 
 # Within a job
