@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from parts import batch, datamodule, trainer, training
+from parts import batch, datamodule, run, trainer, training
 from torch import Tensor, nn
 from torch.distributions import (
     Categorical,
@@ -25,6 +25,7 @@ from torch.distributions.transforms import SigmoidTransform
 from torch.func import functional_call
 from torch.nn.functional import logsigmoid
 
+from vae_lab import train
 from vae_lab.callbacks import Figures, Latents
 from vae_lab.data import Digits
 from vae_lab.estimators import Estimator, Pathwise, sampled
@@ -35,7 +36,7 @@ from vae_lab.model.context import Context
 from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.family import ElementwiseFamily, Family
 from vae_lab.model.likelihoods import Bernoulli
-from vae_lab.model.priors import Prior
+from vae_lab.model.priors import Prior, StandardNormal
 from vae_lab.objectives import ELBO, IWAE, Constant, Objective, elbo
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Draw, Latent, Trace, centre
@@ -247,6 +248,20 @@ def test_a_prior_of_500_encoded_components(tmp_path: Path) -> None:
     encoded.clear()
     list(evidence(model, [batch((1, 8, 8))], 50, 1e-6, seed=0))
     assert encoded.count(500) == 2  # once to count bytes, once for the batch: not once a chunk
+
+
+def test_a_run_lets_its_prior_start_from_data_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Batch] = []
+    monkeypatch.setattr(StandardNormal, "initialise", lambda self, take: given.append(take(7)))
+    first = run(tmp_path / "first", "data.limit=32")
+    assert given[0].x.shape == (7, 1, 8, 8)
+    assert set(given[0].x.unique().tolist()) == {0.0, 1.0}  # prepared as for training
+    run(tmp_path / "other", "data.limit=32", f"init_from={first.folder}")
+    (first.folder / "result.json").unlink()
+    train([f"resume={first.folder}"], quiet=True)
+    assert len(given) == 1
 
 
 # An objective with parameters of its own
