@@ -45,7 +45,8 @@ def test_every_argument_of_a_part_is_explained(target: str) -> None:
     own = [kind for kind in part.__mro__ if kind.__module__.startswith("vae_lab.")]
     told = "\n".join(filter(None, [text for k in own for text in (k.__doc__, k.__init__.__doc__)]))
     for name in inspect.signature(part).parameters:
-        assert re.search(rf"`{name}`|^\s+{name}: ", told, re.MULTILINE), f"{target}: {name}"
+        explained = re.search(rf"`{name}`|^\s+{name}: ", told, re.MULTILINE)
+        assert explained, f"explain `{name}` in a docstring of {target}, or of its base"
 
 
 def test_every_yaml_says_what_it_chooses() -> None:

@@ -97,8 +97,13 @@ class TrainedVAE:
         y, for a conditional model: the two images' labels.
         """
         whole_number("n", n, 1)
+        pair = [torch.as_tensor(a), torch.as_tensor(b)]
+        for image in pair:
+            if image.shape != self.model.x_shape:
+                wanted, found = tuple(self.model.x_shape), tuple(image.shape)
+                raise InputError(f"interpolate takes two images, each {wanted}, not {found}.")
         with self._seeded(seed):
-            ends = self._batch(torch.stack([torch.as_tensor(a), torch.as_tensor(b)]), y)
+            ends = self._batch(torch.stack(pair), y)
             return interpolate(self._vae, ends, n)[1:-1]
 
     def log_prob(

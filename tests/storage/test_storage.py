@@ -183,6 +183,8 @@ def test_a_finished_run_may_be_trained_longer_as_if_it_always_had_been(tmp_path:
     whole = train([*SMALL, "trainer.max_epochs=3", f"hydra.run.dir={tmp_path / 'b'}"], quiet=True)
     weights = [load(tmp_path / name).model.state_dict() for name in "ab"]
     assert all(torch.equal(weights[0][key], value) for key, value in weights[1].items())
+    with pytest.raises(InputError, match="has begun its epoch 3 already: set trainer.max_epochs"):
+        train([f"resume={tmp_path / 'b'}", "trainer.max_epochs=2"])
     assert whole.metrics["val/elbo"] == whole.metrics["val/elbo"]
 
 

@@ -8,10 +8,10 @@ environment variable VAE_LAB_TRUST names: nothing else, above all not from a che
 import inspect
 import os
 from collections.abc import Iterator
+from pkgutil import resolve_name
 from typing import Any
 
 import hydra
-from hydra.utils import get_object
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
@@ -56,7 +56,7 @@ def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
             f"the code of {own} is yours, or you trust it, say VAE_LAB_TRUST={own} to trust it."
         )
     try:
-        found = get_object(target)
+        found = resolve_name(target)  # Hydra's own logs an error besides raising it
     except Exception as error:
         raise InputError(f"_target_ {target} does not exist ({one_line(error)}).") from error
     home = getattr(found, "__module__", "")

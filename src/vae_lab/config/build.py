@@ -28,8 +28,11 @@ def _cannot_build(where: str, error: BaseException) -> InputError:
     """Why a part cannot be built: in its own words, where it has refused."""
     while error.__cause__ is not None and not isinstance(error, InputError):
         error = error.__cause__
-    told = str(error) if isinstance(error, InputError) else None
-    return InputError(told or f"{where} cannot be built: {one_line(error)}")
+    if isinstance(error, InputError):
+        return InputError(str(error))
+    late = isinstance(error, TypeError) and "missing" in str(error)
+    hint = ". Its YAML may lack `_partial_: true`, which parts that are built late need" * late
+    return InputError(f"{where} cannot be built: {one_line(error)}{hint}")
 
 
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:

@@ -25,7 +25,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
             return error
         case MissingConfigException(missing_cfg_file=str(file), options=[*options]):
             group, _, choice = file.rpartition("/")
-            return unknown(f"choice of {group}", choice, options)
+            known = [option for option in options if not str(option).startswith("_")]
+            return unknown(f"choice of {group}", choice, known)
         case HydraException() | OmegaConfBaseException():
             return _unknown_key(error, overrides) or InputError(_said(error))
         case OSError() if not isinstance(error, BrokenPipeError):

@@ -40,8 +40,7 @@ def evidence(
     """The evidence of each batch, with `num_draws` draws of z per datum taken in chunks.
 
     A chunk takes as many draws as `memory_mib` MiB allow, at least one. The importance-weighted
-    bound (Burda et al. 2016) rises towards log p(x) with `num_draws`, and is the ELBO's estimate
-    at 1.
+    bound (Burda et al. 2016) rises towards log p(x) with `num_draws`; at 1 its mean is the ELBO's.
     """
     per_draw = bytes_per_draw(model)
     for number, batch in enumerate(batches):

@@ -44,6 +44,7 @@ def without_noise() -> Iterator[None]:
                 ".*treespec, LeafSpec.*",
                 "Checkpoint directory .* is not empty",  # of a run that goes on
                 "The PyTorch Profiler default schedule",
+                "The number of training batches",  # of small data
             ):
                 warnings.filterwarnings("ignore", message=harmless)
             yield
@@ -96,8 +97,7 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     record["measure"] = asdict(Measure.of(datamodule, module.model))
     record["parameters"] = num_parameters(module.model)
     if start is not None:
-        if any(start[1]["vae_lab"][key] != record[key] for key in ("measure", "data")):
-            raise InputError("the data are no longer those this run was trained on: restore them.")
+        _check_goes_on(start[1], record)
     elif cfg.init_from is not None:
         load_weights(module.model, cfg.init_from)
     else:
@@ -112,6 +112,17 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
     _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
     return Job(cfg, folder, datamodule, module, trainer, loggers, first.trace, start)
+
+
+def _check_goes_on(checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+    before = checkpoint["vae_lab"]
+    if any(before[key] != record[key] for key in ("measure", "data")):
+        raise InputError("the data are no longer those this run was trained on: restore them.")
+    begun, wanted = checkpoint["epoch"] + 1, record["config"]["trainer"]["max_epochs"]
+    if wanted not in (None, -1) and wanted < begun:
+        raise InputError(
+            f"this run has begun its epoch {begun} already: set trainer.max_epochs to that or more."
+        )
 
 
 def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:

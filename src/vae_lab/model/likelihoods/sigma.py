@@ -64,7 +64,11 @@ class LearnedSigma(Sigma):
 
 
 class OptimalSigma(Sigma):
-    """The sigma of maximum likelihood, refit in closed form each epoch: the residuals' RMS."""
+    """The residuals' RMS, refit in closed form at the end of each epoch.
+
+    It is that of an epoch's training steps, each under the weights of its time, and so a little
+    above the maximum-likelihood sigma of the last weights.
+    """
 
     sigma: Tensor
 
