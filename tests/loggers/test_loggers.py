@@ -52,6 +52,7 @@ def test_wandb_offline_holds_every_section(wandb_run: Run) -> None:
     summary = inspected(wandb_run.folder)["summary"]
     for split in ("train", "val", "test"):
         assert {f"{split}/{name}" for name in BOUNDS} <= set(summary)
+    assert {"val/active_units", "test/active_units"} <= set(summary)
     assert {f"latent/{figure}" for figure in LATENT} <= set(summary)
     assert {f"system/{figure}" for figure in SYSTEM} <= set(summary)
     for name in ("reconstructions", "samples", "interpolation", "latent_means", "manifold"):

@@ -220,19 +220,19 @@ def test_an_unseeded_search_tells_every_rank_the_same(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(TELL)
     search = ("sweep=optuna", "data.batch_size=16", "logger=none", "trainer=ddp",
               "trainer.accelerator=cpu")  # fmt: skip
-    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=2", path=str(tmp_path))
+    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=4", path=str(tmp_path))
     assert status == 0, stderr
     told = {}
     for result in tmp_path.glob("sweep/*/result.json"):
         ranks = {(result.parent / f"told-{rank}").read_text() for rank in (0, 1)}
         (told[result.parent.name],) = ranks
-    assert len(set(told.values())) == 2  # two trials, each its own learning rate
+    assert len(set(told.values())) == 4  # four trials, each its own learning rate
     with sqlite3.connect(tmp_path / "sweep" / "study.db") as database:
         drawn = [rate for (rate,) in database.execute("SELECT param_value FROM trial_params")]
     assert sorted(float(text.split()[1]) for text in told.values()) == pytest.approx(sorted(drawn))
-    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=3", path=str(tmp_path))
+    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=5", path=str(tmp_path))
     assert status == 0, stderr
-    assert [state for _, state in trials(tmp_path)] == ["COMPLETE"] * 3  # one more, not three
+    assert [state for _, state in trials(tmp_path)] == ["COMPLETE"] * 5  # one more, not five
 
 
 @pytest.mark.process
