@@ -28,7 +28,7 @@ from vae_lab.trained import TrainedVAE, load
 
 
 def evaluate_task(cfg: DictConfig) -> None:
-    """The evaluate command: score `run`, write evaluation.json, print it, and draw evaluation/*.png.
+    """The evaluate command: score `run`, write evaluation.json and evaluation/*.png, print a table.
 
     The training's own figures stay.
 
@@ -117,7 +117,10 @@ def _origin(
         "training": {
             "seed": config["seed"],
             "batch_size": config["data"]["batch_size"],
-            **{part: config.get(part) for part in ("objective", "estimator", "optimizer", "scheduler")},
+            **{
+                part: config.get(part)
+                for part in ("objective", "estimator", "optimizer", "scheduler")
+            },
             "ema": config.get("ema"),
         },
         "training_seconds": round(record["seconds"], 1),
@@ -163,6 +166,8 @@ def _add_draws(table: Table, draws: dict[str, Any]) -> None:
     k = draws["num_draws"]
     table.add_row(f"effective draws an item, of {k}", f"{draws['effective_mean']:.1f}")
     table.add_row("effective draws, the least", f"{draws['effective_least']:.1f}")
-    table.add_row(f"rise of log p(x) from {k // SHARES or 1} draws, nats", f"{draws['rise_mean']:.2f}")
+    table.add_row(
+        f"rise of log p(x) from {k // SHARES or 1} draws, nats", f"{draws['rise_mean']:.2f}"
+    )
     table.add_row("rise of log p(x), the largest, nats", f"{draws['rise_largest']:.2f}")
     table.add_row("Monte Carlo error of nll, nats", f"{draws['monte_carlo_error']:.3f}")

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from vae_lab.evaluation.evidence import SHARES, Evidence
 
 FEW_EFFECTIVE = 1.5
-"""Effective draws, below which one draw is most of an item's estimate, whose error is then near 1 nat."""
+"""Effective draws, below which one draw is most of an estimate, and its error near a nat."""
 STEEP_RISE = 0.5
 """Nats on average: where ten times the draws still gain as much as models differ by."""
 JUMP = 3.0
-"""Nats of one item: nine in ten shares of its draws lack e^3 times what they found."""
+"""Nats that one item gained: a typical tenth of its draws found a twentieth of p(x), or less."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,12 @@ class DrawCheck:
         num_draws: K.
         effective_mean: Effective draws per item, 1 to K, on average.
         effective_least: Of the item that has fewest.
-        rise_mean: What log p(x) gained from K / 10 draws to K. What is still to come is less.
+        rise_mean: What log p(x) gained from K / 10 draws to K.
         rise_largest: Of the item that gained most.
         monte_carlo_error: Of the mean NLL, by the delta method: how far other draws would move it.
-            It is part of the standard error over items, not beside it.
-        items_in_doubt: With fewer effective draws than 1.5, or that gained more than 3 nats.
+            The standard error over items has it in it. Too small where effective draws are few.
+        items: How many were scored.
+        items_in_doubt: Those of fewer than 1.5 effective draws, or that gained more than 3 nats.
     """
 
     num_draws: int
@@ -37,6 +38,7 @@ class DrawCheck:
     rise_mean: float
     rise_largest: float
     monte_carlo_error: float
+    items: int
     items_in_doubt: int
 
     @classmethod
@@ -52,6 +54,7 @@ class DrawCheck:
             rise_mean=float(rise.mean()),
             rise_largest=float(rise.max()),
             monte_carlo_error=float(variance.sum().sqrt()) / len(rise),
+            items=len(rise),
             items_in_doubt=int(in_doubt.sum()),
         )
 
@@ -65,7 +68,7 @@ class DrawCheck:
             )
         if self.items_in_doubt:
             told.append(
-                f"{self.items_in_doubt} items rest on a few draws, which q(z|x) may have found by "
-                "luck: it may miss a mode there."
+                f"{self.items_in_doubt} of {self.items} items rest on very few of their draws, as "
+                "where q(z|x) misses a mode: their log p(x) may be nats too low."
             )
         return told

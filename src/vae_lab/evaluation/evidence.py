@@ -17,7 +17,6 @@ from vae_lab.objectives import elbo
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch
 
-
 SHARES = 10
 """Equal shares of the draws: what one alone would have found tells whether more would help."""
 
@@ -62,7 +61,8 @@ def evidence(
             means = elbo(trace), trace.kl.sum(0).mean(0), -trace.log_px.mean(0)
             terms += torch.stack(means).double().cpu() * draws / num_draws
         codes = centres(trace).double().cpu()
-        yield Evidence(*terms, *weights.summary(), codes)
+        bound, rate, distortion = terms
+        yield Evidence(bound, rate, distortion, *weights.summary(), codes)
 
 
 class _Weights:
