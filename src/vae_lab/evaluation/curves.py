@@ -34,7 +34,8 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
         panels[name].set_title(title, fontsize=10)
         panels[name].set_xlabel("epoch")
     panels["elbo"].legend()
-    panels["active_units"].yaxis.set_major_locator(MaxNLocator(integer=True))
+    panels["active_units"].yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    panels["active_units"].set_ylim(bottom=0, top=1.05 * len(kl) if kl else None)
     _bars(panels["kl"], sorted(kl, reverse=True))
     return figure
 
