@@ -26,7 +26,7 @@ if "VAE_LAB_LOSSES" in os.environ:
 
 SMALL = ("callbacks.progress=null", "callbacks.figures=null", "logger=csv",
          "trainer.accelerator=cpu", "model.encoder.widths=[64]", "model.decoder.widths=[64]",
-         "data.limit=400", "trainer.max_epochs=4")  # fmt: skip
+         "data=digits", "data.limit=400", "trainer.max_epochs=4")  # fmt: skip
 """Four epochs of 13 steps each."""
 
 Place = tuple[int, int, int]  # rank, epoch, batch

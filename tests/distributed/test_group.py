@@ -22,7 +22,7 @@ from vae_lab.distributed import group
 from vae_lab.distributed.signals import STOPPING, Interrupted
 
 DDP = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
-SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
+SHORT = ("trainer.max_epochs=1", "data=digits", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null")  # fmt: skip
 
 STAMP = {"py_callstack": "", "timestamp": "0"}  # torch counts in seconds

@@ -24,7 +24,7 @@ from vae_lab.storage.run_folder import LOCK, RunFolder
 from vae_lab.support import Support
 from vae_lab.sweeps.table import rows, write_table
 
-SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
+SHORT = ("trainer.max_epochs=1", "data=digits", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null", "trainer.accelerator=cpu", "model.encoder.widths=[16]",
          "model.decoder.widths=[16]")  # fmt: skip
 

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
+from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.evaluation.evidence import SHARES
@@ -125,7 +125,7 @@ def _origin(
         },
         "training_seconds": round(record["seconds"], 1),
         "training_commit": record["commit"],
-        "commit": commit(),
+        "commit": commit(*trusted()),
         "ema": bool(config.get("ema")),
         "device": device_name(device),
         "versions": versions(),

@@ -83,19 +83,9 @@ class Tensors(Source):
         if pixels.dtype == torch.bool:
             return pixels.to(torch.uint8) * 255
         if pixels.dtype == torch.uint8:
-            if pixels.max() == 1:
-                raise InputError(
-                    f"'images' in {self.path} are uint8 of 0 and 1 alone, which would be all but "
-                    "black: store them as bool, or multiply them by 255."
-                )
             return pixels
         if not pixels.is_floating_point():
             raise InputError(
                 f"'images' in {self.path} are {pixels.dtype}: store uint8, bool or float."
-            )
-        low, high = pixels.min(), pixels.max()
-        if not (low >= 0 and high <= 1):  # also refuses NaN
-            raise InputError(
-                f"'images' in {self.path} are floats in {low:.3g}..{high:.3g}: scale them to 0..1."
             )
         return pixels.to(torch.float32)

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
+from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.config.complete import complete
 from vae_lab.config.restore import load_weights
 from vae_lab.data import ImageDataModule
@@ -136,7 +136,7 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
             "dequantize": preparation.dequantize,
             "sizes": {name: len(images) for name, images in datamodule.splits.items()},
         },
-        "commit": commit(),
+        "commit": commit(*trusted()),
         "versions": versions(),
     }
 
