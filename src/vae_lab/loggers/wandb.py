@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
-from rich.console import Console
 
 from vae_lab.errors import InputError, one_line
 from vae_lab.loggers import artifacts
+from vae_lab.loggers.tell import tell
 
 STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 
@@ -74,7 +74,7 @@ class WandB(WandbLogger):
                 return super().experiment
             except Exception as error:
                 reason = one_line(error)
-                _tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
+                tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
                 _end_service()
                 self.mode = self._wandb_init["mode"] = "offline"
         return super().experiment
@@ -93,7 +93,7 @@ class WandB(WandbLogger):
         try:
             yield
         except Exception as error:
-            _tell(f"W&B broke down, training goes on without it ({one_line(error)})")
+            tell(f"W&B broke down, training goes on without it ({one_line(error)})")
             _end_service()
             import wandb
 
@@ -134,10 +134,6 @@ def _end_service() -> None:
 
     with suppress(Exception):
         wandb.teardown()
-
-
-def _tell(line: str) -> None:
-    Console(stderr=True).print(f"[bold yellow]warning:[/] {line}", soft_wrap=True, highlight=False)
 
 
 def has_wandb_key() -> bool:
