@@ -7,6 +7,7 @@ from lightning.pytorch import callbacks as lightning
 
 from vae_lab.distributed.signals import Interrupted, Interruption
 from vae_lab.errors import whole_number
+from vae_lab.loggers import log_epoch
 from vae_lab.training.module import VAEModule
 
 
@@ -76,6 +77,7 @@ class LastCheckpoint(lightning.Checkpoint):
             raise Interrupted(self.interruption.number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        log_epoch(trainer)
         trainer.save_checkpoint(self.path, weights_only=False)
         if self.interruption.check(trainer):
             raise Interrupted(self.interruption.number)

@@ -43,7 +43,8 @@ def announcement(job: Job) -> list[str]:
         lines.append(
             "Cross-entropy on grey pixels is no likelihood: its values are not log-likelihoods."
         )
-    return lines + [logger.how_to_view() for logger in job.loggers if isinstance(logger, WandB)]
+    wandb = [logger for logger in job.loggers if isinstance(logger, WandB)]
+    return lines + [line for logger in wandb for line in logger.how_to_view()]
 
 
 def _global_batch(job: Job) -> list[str]:

@@ -186,7 +186,7 @@ def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
     assert isinstance(logger, WandB)
     logger.log_table("sweep/table", columns=header, data=lines)
     log_image(logger, "media/sweep", sweep / "table.png", 0)
-    logger.finish(failed=False)
+    logger.finish()
 
 
 if __name__ == "__main__":
