@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 _WORDS = slice(24, 24 + 8 * 624)
-"""Where a CPU generator's state, in bytes, holds its 624 words, each of 32 bits in a field of 64."""
+"""Bytes of a CPU generator's state: its 624 words of 32 bits, each in a field of 64."""
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -96,13 +96,15 @@ def test_training_itself_is_as_without() -> None:
 
 
 def test_checkpoints_hold_the_average_and_what_training_goes_on_from(tmp_path: Path) -> None:
-    best, last = BestCheckpoint(str(tmp_path)), LastCheckpoint(str(tmp_path))
-    _, seen = fit(WeightAverage(decay=0.9), best, last)
-    for name in ("best", "last"):
-        kept = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)
-        epoch = kept["epoch"]
-        assert same(of(kept, "state_dict"), seen.validated[epoch])
-        assert same(of(kept, "current_model_state"), seen.steps[2 * epoch + 1])
+    keep = BestCheckpoint(str(tmp_path)), LastCheckpoint(str(tmp_path))
+    _, seen = fit(WeightAverage(decay=0.9), *keep)
+    best, last = (
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
+    )
+    for kept in (best, last):
+        assert same(of(kept, "state_dict"), seen.validated[kept["epoch"]])
+    assert same(of(last, "current_model_state"), seen.steps[2 * last["epoch"] + 1])
+    assert set(best) == {"state_dict", "epoch", "global_step", "vae_lab"}  # weights alone
 
 
 @pytest.mark.parametrize("steps", [2, 3])
