@@ -222,6 +222,7 @@ def test_below_beta_1_what_is_kept_is_a_trained_model(tmp_path: Path) -> None:
     assert [result["objective"] for result in results] == ["beta 0.02"] * 2
     assert results[0]["best_epoch"] > 6 > results[1]["best_epoch"]
     assert trained.metrics["test/objective"] > early.metrics["test/objective"] + 1
+    assert early.metrics["test/elbo"] > trained.metrics["test/elbo"] + 1  # it kept what it chose
 
 
 def test_another_monitor_is_refused(tmp_path: Path) -> None:
@@ -260,8 +261,9 @@ def test_a_warmup_longer_than_the_training_is_refused(tmp_path: Path) -> None:
         run(folder, "objective/beta=linear_warmup", "trainer.max_epochs=50", "+trainer.max_steps=9")
 
 
+@pytest.mark.parametrize(("pause", "last"), [(0, 1), (10, 0)])
 def test_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: int, last: int
 ) -> None:
     clean = ELBO.values
 
@@ -274,11 +276,11 @@ def test_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(
     with pytest.raises(InputError, match=r"NaN or infinite at step 95 \(epoch 3\)"):
         run(
             folder, "data=digits", "trainer.max_epochs=5", "optimizer.lr=0.003",
-            "callbacks.last.every_n_seconds=0",
+            f"callbacks.last.every_n_seconds={pause}",
         )  # fmt: skip
-    for name in ("best", "last"):
+    for name, epoch in (("best", 1), ("last", last)):
         content = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-        assert content["epoch"] == 1
+        assert content["epoch"] == epoch
         weights = [v for k, v in content["state_dict"].items() if k.startswith("model.")]
         assert all(w.isfinite().all() for w in weights)
 
