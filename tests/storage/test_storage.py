@@ -174,7 +174,7 @@ def test_a_last_checkpoint_cut_short_falls_back_and_says_so(
     last.write_bytes(last.read_bytes()[:5000])
     train([f"resume={run}", "trainer.max_epochs=3"])
     said = capsys.readouterr().out
-    assert "last.ckpt cannot be read: goes on from previous.ckpt, epoch 0" in said
+    assert "last.ckpt cannot be read: goes on from previous.ckpt, epoch 1" in said
 
 
 def test_a_finished_run_may_be_trained_longer_as_if_it_always_had_been(tmp_path: Path) -> None:

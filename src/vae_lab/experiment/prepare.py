@@ -42,7 +42,6 @@ def without_noise() -> Iterator[None]:
         with warnings.catch_warnings():
             for harmless in (
                 ".*treespec, LeafSpec.*",
-                "Checkpoint directory .* is not empty",  # of a run that goes on
                 "The PyTorch Profiler default schedule",
                 "The number of training batches",  # of small data
             ):

@@ -95,13 +95,16 @@ def train(job: Job, console: Console) -> Run:
             say(console, line)
         if job.cfg.lr_find:
             place = job.folder.path
-            best, metrics = None, suggest_lr(job.trainer, module, job.datamodule, place, console)
+            metrics = suggest_lr(job.trainer, module, job.datamodule, place, console)
         else:
-            best, metrics = _fit_and_test(job)
+            metrics = _fit_and_test(job)
+        best, best_epoch = _best(job.trainer)
         if group.rank() == 0:
-            job.folder.finish({"metrics": metrics, "best": best, "measure": record["measure"]})
+            selected = {"monitor": module.monitor, "best": best, "best_epoch": best_epoch}
+            told = {"objective": module.objective.describe(), "measure": record["measure"]}
+            job.folder.finish({"metrics": metrics, **selected, **told})
             if not job.cfg.lr_find:
-                report(console, job, best, metrics)
+                report(console, job, best, best_epoch, metrics)
     group.leave()
     return Run(job.folder.path, metrics, best)
 
@@ -120,8 +123,8 @@ def _finished(folder: RunFolder) -> Run:
     return Run(folder.path, result["metrics"], result["best"])
 
 
-def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
-    """The monitored metric of the weights that are kept, and every metric's last value."""
+def _fit_and_test(job: Job) -> dict[str, float]:
+    """Every metric's last value."""
     trainer, module, datamodule = job.trainer, job.module, job.datamodule
     start, metrics = None, {}
     if job.start is not None:
@@ -129,7 +132,6 @@ def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
         metrics = content["vae_lab"]["metrics"]
     trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     metrics |= _floats(trainer.logged_metrics)
-    best = _best(trainer)
     trainer.strategy.barrier("checkpoints are written")
     if job.cfg.test and len(datamodule.splits["test"]):
         if isinstance(trainer.strategy, FSDPStrategy):
@@ -138,15 +140,16 @@ def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
         module.load_state_dict(kept["state_dict"])
         trainer.test(module, datamodule=datamodule, verbose=False)
         metrics |= _floats(trainer.logged_metrics)
-    return best, metrics
+    return metrics
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _best(trainer: Trainer) -> float | None:
+def _best(trainer: Trainer) -> tuple[float, int] | tuple[None, None]:
+    """The monitored metric at best.ckpt, and its epoch, counted from 1."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, BestCheckpoint) and callback.best_model_score is not None:
-            return float(callback.best_model_score)
-    return None
+        if isinstance(callback, BestCheckpoint) and callback.epoch is not None:
+            return callback.score, callback.epoch
+    return None, None

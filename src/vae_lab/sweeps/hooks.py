@@ -86,10 +86,17 @@ def _overrides(config: DictConfig) -> list[Override]:
 
 def _check_search(asked: Sequence[Override]) -> None:
     """Refuse to rank what cannot be compared: every choice that is listed is built, in turn."""
+    swept = [key for key in map(_swept, asked) if key.startswith(("objective", "estimator"))]
     options = [choices for choices in map(_choices, asked) if choices]
     usual = [choices[0] for choices in options]
-    if not compose("train", usual).data.val_size:
+    cfg = compose("train", usual)
+    if not cfg.data.val_size:
         raise InputError("a search needs validation data: set data.val_size above 0.")
+    if swept and cfg.monitor == "objective":
+        raise InputError(
+            f"a search ranks its trials, and under another {swept[0]} they maximise another "
+            "objective: say monitor=elbo, which compares."
+        )
     found: dict[Measure, str] = {}
     read: dict[str, ImageDataModule] = {}
     for at, choices in enumerate(options):
@@ -103,6 +110,10 @@ def _check_search(asked: Sequence[Override]) -> None:
             f"a search ranks its trials, and {a} is not comparable with {b}: another likelihood's "
             "measure, preparation, data or evidence. Search within one, or use a grid (-m)."
         )
+
+
+def _swept(override: Override) -> str:
+    return override.get_key_element() if override.is_sweep_override() else ""
 
 
 def _choices(override: Override) -> list[str]:
