@@ -22,7 +22,8 @@ def announcement(job: Job) -> list[str]:
     ]
     if job.start is not None:
         path, content = job.start
-        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be read: "
+        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be used: "
+        lines += job.notes
         lines.append(
             f"{lost}goes on from {path.name}, epoch {content['epoch']}, step "
             f"{content['global_step']}."
