@@ -17,7 +17,7 @@ from vae_lab.config.compose import _as_dict, compose_config
 from vae_lab.config.explain import explain
 from vae_lab.distributed import group
 from vae_lab.errors import InputError, explained
-from vae_lab.experiment.resume import resumed
+from vae_lab.experiment.resume import is_anothers, resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
 from vae_lab.sweeps.hooks import job_name
@@ -44,6 +44,8 @@ def train_task(cfg: DictConfig) -> float | None:
             print(f"job {job.job.num} has finished before: {folder}")
             return done.best
     except Exception as error:
+        if is_anothers(cfg, folder):  # nothing is written into that
+            folder = RunFolder(f"{folder}-refused")
         folder.fail(overrides, tell(error, f" in job {job.job.num}"), traceback.format_exc())
         return None
 

@@ -26,8 +26,9 @@ def announcement(job: Job) -> list[str]:
     ]
     if job.start is not None:
         path, content = job.start
-        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be read: "
+        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be used: "
         begun = content["epoch"] + 1  # as people count
+        lines += job.notes
         lines.append(
             f"{lost}goes on from {path.name}, epoch {begun}, step {content['global_step']}."
         )

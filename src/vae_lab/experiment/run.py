@@ -62,12 +62,14 @@ def run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], console
         InputError: For bad input, and then nothing has been written; and for a run that fails.
         Interrupted: Where it is told to stop; it has saved what it needs to go on.
     """
-    with explained(cannot_start):
-        if group.rank() == 0:
-            check_folder(asked, folder)
-        job = prepare(asked, folder, labels)
-    config = OmegaConf.to_yaml(job.cfg, resolve=True)
-    with folder.claim(config) if group.rank() == 0 else nullcontext():
+    leads = group.rank() == 0
+    with folder.claim() if leads else nullcontext():
+        with explained(cannot_start):
+            if leads:
+                check_folder(asked, folder)
+            job = prepare(asked, folder, labels)
+        if leads:
+            folder.begin(OmegaConf.to_yaml(job.cfg, resolve=True))
         try:
             if job.processes == 1 or group.is_member():
                 return train(job, console)
