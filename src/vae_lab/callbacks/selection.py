@@ -47,7 +47,7 @@ class BestCheckpoint(lightning.ModelCheckpoint):
 class LastCheckpoint(lightning.Checkpoint):
     """last.ckpt: all that training needs to go on, after each epoch and every so many steps.
 
-    A SIGTERM or SIGUSR1 writes it too, after the step at hand, and ends training.
+    Ctrl-C, SIGTERM or SIGUSR1 write it too, after the step at hand, and end training.
     """
 
     def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:
@@ -63,6 +63,23 @@ class LastCheckpoint(lightning.Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.listen()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A signal since the last epoch's end spares the test; from here on none has to wait."""
+        self.interruption.act()
+        if self.interruption.check(trainer):
+            raise Interrupted(self.interruption.number)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self.interruption.act()
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.act()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.act()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

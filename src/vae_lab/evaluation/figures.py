@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
+from vae_lab.storage.files import atomic_file
 from vae_lab.trace import Batch, centre
 
 
@@ -162,9 +163,10 @@ def _device(model: LatentVariableModel) -> torch.device:
 
 
 def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Write each figure as `folder`/name.png; the paths, by name."""
+    """Write each figure, whole, as `folder`/name.png; the paths, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120)
+        with atomic_file(paths[name]) as part:
+            FigureCanvasAgg(figure).figure.savefig(part, format="png", dpi=120)
     return paths
