@@ -69,7 +69,7 @@ class BestCheckpoint(lightning.Checkpoint):
 class LastCheckpoint(lightning.Checkpoint):
     """last.ckpt: all that training needs to go on, after epochs and every so many steps.
 
-    A SIGTERM or SIGUSR1 writes it too, after the step at hand, and ends training.
+    Ctrl-C, SIGTERM or SIGUSR1 write it too, after the step at hand, and end training.
     """
 
     def __init__(
@@ -94,6 +94,23 @@ class LastCheckpoint(lightning.Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.listen()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A signal since the last epoch's end spares the test; from here on none has to wait."""
+        self.interruption.act()
+        if self.interruption.check(trainer):
+            raise Interrupted(self.interruption.number)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self.interruption.act()
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.act()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.act()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

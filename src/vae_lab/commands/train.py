@@ -1,5 +1,6 @@
 """The train command, and the same from Python."""
 
+import signal
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,6 +17,7 @@ from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
 from vae_lab.config.explain import explain
 from vae_lab.distributed import group
+from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, explained
 from vae_lab.experiment.resume import is_anothers, resumed
 from vae_lab.experiment.run import Run, ended, run
@@ -69,6 +71,8 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
 
     Raises:
         InputError: For bad input, in one line that names the fix, before any training.
+        KeyboardInterrupt: After Ctrl-C, with how to go on; what that needs is saved.
+        Interrupted: The same after SIGTERM.
     """
     silence = ["callbacks.progress=null"] if quiet else []
     with explained(partial(explain, overrides=overrides)):
@@ -77,7 +81,12 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         if asked.resume is not None:
             asked, folder = resumed(asked.resume, [o for o in overrides if o not in silence])
-        return run(asked, folder, labels, Console(quiet=quiet))
+        try:
+            return run(asked, folder, labels, Console(quiet=quiet))
+        except Interrupted as told:
+            if told.number != signal.SIGINT:
+                raise
+            raise KeyboardInterrupt(told.said) from None  # as notebooks know it: the kernel stays
 
 
 def _labels(choices: Mapping[str, str]) -> dict[str, Any]:

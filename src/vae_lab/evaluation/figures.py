@@ -16,6 +16,7 @@ from torch import Tensor
 from vae_lab.evaluation.grid import image_grid
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
+from vae_lab.storage.files import atomic_file
 from vae_lab.trace import Batch, Latent, centre, is_discrete
 
 
@@ -192,9 +193,11 @@ def _device(model: LatentVariableModel) -> torch.device:
 
 
 def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Write each figure as `folder`/name.png; the paths, by name."""
+    """Write each figure, whole, as `folder`/name.png; the paths, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120, bbox_inches="tight")
+        with atomic_file(paths[name]) as part:
+            canvas = FigureCanvasAgg(figure)
+            canvas.figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
     return paths

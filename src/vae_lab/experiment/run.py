@@ -18,7 +18,7 @@ from vae_lab.callbacks import BestCheckpoint
 from vae_lab.config import build
 from vae_lab.config.complete import digest
 from vae_lab.distributed import group
-from vae_lab.distributed.signals import Interrupted, requeue
+from vae_lab.distributed.signals import Interrupted, Interruption, requeue
 from vae_lab.errors import explained
 from vae_lab.experiment.failures import cannot_go_on, cannot_start
 from vae_lab.experiment.prepare import Job, prepare, without_noise
@@ -60,27 +60,43 @@ def run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], console
 
     Raises:
         InputError: For bad input, and then nothing has been written; and for a run that fails.
-        Interrupted: Where it is told to stop; it has saved what it needs to go on.
+        Interrupted: Where it is told to stop, with how to go on; what that needs is saved.
     """
+    try:
+        with Interruption.heeded():
+            return _run(asked, folder, labels, console)
+    except Interrupted as told:
+        raise Interrupted(told.number, _stopped(told.number, folder)) from None
+
+
+def _run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], console: Console) -> Run:
     leads = group.rank() == 0
     with folder.claim() if leads else nullcontext():
         with explained(cannot_start):
             if leads:
                 check_folder(asked, folder)
             job = prepare(asked, folder, labels)
+            if job.processes > 1 and not group.is_member():
+                group.check_room(job.trainer.num_devices)
         if leads:
             folder.begin(OmegaConf.to_yaml(job.cfg, resolve=True))
-        try:
-            if job.processes == 1 or group.is_member():
-                return train(job, console)
-            group.launch(folder.path, job.trainer.num_devices)
-        except Interrupted as interrupted:
-            how = f"python train.py resume={folder}"
-            if interrupted.number == signal.SIGUSR1 and requeue():
-                how = "SLURM starts it again"
-            say(console, f"Told to stop; saved. To go on: {how}")
-            raise
+        if job.processes == 1 or group.is_member():
+            return train(job, console)
+        group.launch(folder.path, job.trainer.num_devices)
     return _finished(folder)
+
+
+def _stopped(number: int | None, folder: RunFolder) -> str:
+    """What to say of a run that was told to stop."""
+    if not (folder.path / "config.yaml").exists():
+        return "Told to stop before training began; nothing was written."
+    if folder.is_finished:
+        return f"Told to stop; the run had finished: {folder}"
+    how = f"python train.py resume={folder}"
+    if number == signal.SIGUSR1 and requeue():
+        how = "SLURM starts it again"
+    saved = (folder.path / "checkpoints" / "last.ckpt").exists()
+    return f"Told to stop{'; saved' if saved else ' before the first save'}. To go on: {how}"
 
 
 @without_noise()

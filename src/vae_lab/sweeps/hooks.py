@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +18,7 @@ from vae_lab.config import build
 from vae_lab.config.complete import with_facts
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
+from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
 from vae_lab.storage.files import atomic_file
@@ -28,6 +29,8 @@ _INDIFFERENT = ("batch_size", "num_workers")
 
 class Sweep(Callback):
     """What Hydra does besides its jobs, in the process that began."""
+
+    running: ClassVar[Path | None] = None  # the folder of the sweep that this process runs
 
     def __init__(self) -> None:
         self._folder_is_new = False
@@ -49,14 +52,28 @@ class Sweep(Callback):
         except InputError as error:  # Hydra would go on
             Console(stderr=True).print(f"[bold red]error:[/] {error}", soft_wrap=True)
             raise SystemExit(1) from error
+        Sweep.running = Path(config.hydra.sweep.dir).resolve()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes the table over all jobs; status 1 where some have failed."""
         from vae_lab.sweeps.table import write_table
 
+        if isinstance(sys.exc_info()[1], Interrupted):
+            return  # `stopped` sees to it, which Hydra 1.3 needs
         have_failed = write_table(Path(config.hydra.sweep.dir).resolve(), Console())
         if have_failed and sys.exc_info()[0] is None:  # Hydra 1.4 calls this in a `finally`, too
             raise SystemExit(1)
+
+
+def stopped() -> str | None:
+    """Write the table of the sweep that was told to stop; how it goes on. None outside of one."""
+    from vae_lab.sweeps.table import write_table
+
+    if Sweep.running is None:
+        return None
+    write_table(Sweep.running, Console())
+    how = f"the same command with hydra.sweep.dir={Sweep.running}"
+    return f"Told to stop; the sweep is saved. To go on: {how}"
 
 
 def _begin(config: DictConfig) -> None:
