@@ -198,6 +198,8 @@ def test_misspelt_arguments_of_partials_are_found_before_anything_is_built() -> 
         (["sweep=wandb"], ["sweep=wandb"]),
         (["sweep=nothing"], ["sweep=nothing"]),
         (["-m", "seed=1,2"], ["-m", "seed=1,2"]),
+        (["seed=1,2", "-m", "~ema", "ema=none"], ["-m", "seed=1,2", "~ema", "ema=none"]),
+        (["a=1", "--config-dir", "d", "b=1"], ["--config-dir", "d", "a=1", "b=1"]),
     ],
 )
 def test_a_preset_of_the_sweeper_begins_a_multirun(asked: list[str], begun: list[str]) -> None:

@@ -1,28 +1,23 @@
 """Sweeps: what is skipped, recorded, refused and told; launchers; Optuna."""
 
 import csv
-import json
 import os
 import re
 import signal
 import sqlite3
-import statistics
 import subprocess
 import time
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from omegaconf import OmegaConf
 from parts import inspected
+from rich.console import Console
 from warm import Forked, start_script
 
 from vae_lab.config.compose import compose_config
-from vae_lab.evaluation.measure import Measure
-from vae_lab.storage.run_folder import LOCK, RunFolder
-from vae_lab.support import Support
-from vae_lab.sweeps.table import rows, write_table
+from vae_lab.sweeps.table import write_table
 
 SHORT = ("trainer.max_epochs=1", "data=digits", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null", "trainer.accelerator=cpu", "model.encoder.widths=[16]",
@@ -52,59 +47,6 @@ def sweep(
 def read_csv(folder: Path) -> list[dict[str, str]]:
     with (folder / "sweep" / "table.csv").open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-# The table
-
-
-PROBABILITY = Measure("digits", "ab12", "cd34", "binarised", Support.BINARY.value, False)
-DENSITY = replace(PROBABILITY, preparation="dequantised", support=Support.CONTINUOUS.value)
-
-
-def job(
-    folder: Path, overrides: dict[str, str], best: float | None, measure: Measure = PROBABILITY
-) -> None:
-    folder.mkdir(parents=True)
-    (folder / LOCK).touch()
-    (folder / "config.yaml").write_text(
-        json.dumps({"config_digest": "0", "overrides": overrides, "logger": None})
-    )
-    if best is not None:
-        found = {"metrics": {"test/elbo": best - 1}, "best": best}
-        RunFolder(folder).finish({**found, "measure": asdict(measure)})
-
-
-def test_means_and_deviations_over_seeds_and_the_best_of_each_measure(tmp_path: Path) -> None:
-    values = {"a": [-30.0, -31.0, -35.0], "b": [-32.0, -32.5, -31.0]}
-    for model, bests in values.items():
-        for seed, best in enumerate(bests):
-            overrides = {"model": model, "seed": str(seed), "data.limit": "9"}
-            job(tmp_path / f"{model}{seed}", overrides, best)
-    job(tmp_path / "g", {"model": "c", "seed": "0", "data.limit": "9"}, 500.0, DENSITY)
-    job(tmp_path / "h", {"model": "d", "seed": "0", "data.limit": "9"}, 400.0, DENSITY)
-    job(tmp_path / "f", {"model": "a", "seed": "3", "data.limit": "9"}, None)
-    table = {(row.choices["model"], row.measure): row for row in rows(tmp_path)}
-    assert all(
-        set(row.choices) == {"model"} for row in table.values()
-    )  # what does not vary is left
-    for model, bests in values.items():
-        row = table[model, PROBABILITY]
-        assert row.values["best"] == bests
-        assert row.mean("best") == pytest.approx(statistics.fmean(bests))
-        assert row.sd("best") == pytest.approx(statistics.stdev(bests))
-        assert row.is_best == (model == "b")
-    assert table["c", DENSITY].is_best  # a density is not ranked with probabilities
-    assert table["c", DENSITY].sd("best") is None
-    assert not table["d", DENSITY].is_best
-    assert table["a", None].failed == 1
-
-
-def test_a_single_configuration_is_no_best(tmp_path: Path) -> None:
-    job(tmp_path / "0", {"seed": "0"}, -1.0)
-    job(tmp_path / "1", {"seed": "1"}, -2.0)
-    (row,) = rows(tmp_path)
-    assert not row.is_best
-    assert row.values["best"] == [-1.0, -2.0]
 
 
 # A grid
@@ -163,14 +105,7 @@ def test_a_half_finished_grid_goes_on_and_skips_what_is_finished(tmp_path: Path)
     assert (tmp_path / "sweep" / "0" / "result.json").stat().st_mtime_ns == done
     (row,) = read_csv(tmp_path)
     assert row["seeds"] == "3"
-    assert write_table(tmp_path / "sweep", Quiet()) == 0
-
-
-class Quiet:
-    """A console that says nothing."""
-
-    def print(self, *args: object, **kwargs: object) -> None:
-        """Prints nothing."""
+    assert write_table(tmp_path / "sweep", Console(quiet=True)) == 0
 
 
 @pytest.mark.process

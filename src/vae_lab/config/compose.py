@@ -30,15 +30,15 @@ def config_dirs(arguments: Sequence[str]) -> list[Path]:
 def in_multirun(arguments: Sequence[str]) -> list[str]:
     """A command line with the multirun asked for (`-m`) where its `sweep=` preset needs one.
 
-    A preset does where it configures Hydra's sweeper, which nothing else starts.
+    A preset does where it configures Hydra's sweeper, which nothing else starts. Overrides come
+    last: argparse wants them together, people say `-m` anywhere.
     """
-    asked = list(arguments)
+    asked = sorted(arguments, key=lambda a: a[:1] == "~" or ("=" in a and a[:1] != "-"))
     for preset in [a for a in asked if a.startswith("sweep=")]:
         name = preset.partition("=")[2]
         files = [folder / "sweep" / f"{name}.yaml" for folder in config_dirs(asked)]
         if any("sweeper" in (_load(file).get("hydra") or {}) for file in files):
-            # Unlike -m this may stand beside --cfg and --help; beside the preset because argparse
-            # wants the overrides together.
+            # unlike -m it may stand beside --cfg and --help
             asked.insert(asked.index(preset), "hydra.mode=MULTIRUN")
     return asked
 

@@ -41,8 +41,10 @@ class Measure:
             conditional=model.reads_labels,
         )
 
-    def __str__(self) -> str:
+    def words(self) -> str:
+        """What it is for people, but for the hashes that tell apart what is alike in words."""
         bounded = "log p(x|y)" if self.conditional else "log p(x)"
-        evaluated = self.evaluated or "streamed"
-        parts = (self.data, self.split, evaluated, self.preparation, self.support, bounded)
-        return ", ".join(parts)
+        return f"{self.data}, {self.preparation}, {self.support}, {bounded}"
+
+    def __str__(self) -> str:
+        return f"{self.words()} (split {self.split}, items {self.evaluated or 'streamed'})"

@@ -1,184 +1,85 @@
-"""The table over a sweep: configuration differences against metrics, mean +- sd over seeds."""
+"""The table over any runs: `python -m vae_lab.sweeps.table <run or folder of runs> ...`."""
 
+import argparse
 import csv
-import statistics
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from rich.console import Console
-from rich.table import Table
 
 from vae_lab.config.allowed import locate
 from vae_lab.config.build import instance
-from vae_lab.errors import InputError
-from vae_lab.evaluation.measure import Measure
+from vae_lab.errors import InputError, one_line
 from vae_lab.loggers import WandB, log_image
-from vae_lab.storage.run_folder import RunFolder, runs_below
-
-METRICS = (
-    "best", "test/elbo", "test/rate", "test/distortion", "test/bits_per_dim", "test/active_units",
-)  # fmt: skip
-"""The columns: `best` is the monitored validation metric that selected the checkpoint."""
-
-PRINTED = ("best", "test/elbo", "test/bits_per_dim", "test/active_units")
+from vae_lab.storage.files import atomic_file
+from vae_lab.sweeps.rows import METRICS, Row, rows
+from vae_lab.sweeps.runs import Job, jobs
+from vae_lab.sweeps.show import columns_of, plot, print_table, say, texts
 
 
-@dataclass
-class Row:
-    """The jobs that differ in their seed alone."""
+def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> int:
+    """Print the table over all runs below `folders`, and write table.csv and table.png to `out`.
 
-    choices: dict[str, str]
-    measure: Measure | None  # what its metrics are comparable with; None of jobs that failed
-    values: dict[str, list[float]] = field(default_factory=dict)  # by metric, one a seed
-    failed: int = 0
-    is_best: bool = False
+    A sweep's is logged to W&B where its jobs are. Returns how many jobs have not come to their
+    end, or cannot be read.
 
-    @property
-    def seeds(self) -> int:
-        """How many jobs have come to their end."""
-        return max((len(values) for values in self.values.values()), default=0)
+    Args:
+        out: Where the table is written; without `folders`, the runs below are those compared.
+        console: Where it is printed.
+        folders: Runs, or folders of runs.
 
-    def mean(self, metric: str) -> float | None:
-        """Over the seeds; None where no job has it."""
-        return statistics.fmean(self.values[metric]) if metric in self.values else None
-
-    def sd(self, metric: str) -> float | None:
-        """The standard deviation over the seeds (n - 1); None of fewer than two."""
-        values = self.values.get(metric, [])
-        return statistics.stdev(values) if len(values) > 1 else None
-
-
-def rows(sweep: Path) -> list[Row]:
-    """One row per configuration, those of one measure together, the best of each marked."""
-    jobs = [(_overrides(folder), folder.result()) for folder in _jobs(sweep)]
-    keys = dict.fromkeys(key for overrides, _ in jobs for key in overrides if key != "seed")
-    varied = [key for key in keys if len({overrides.get(key) for overrides, _ in jobs}) > 1]
-    found: dict[tuple[Any, ...], Row] = {}
-    for overrides, result in jobs:
-        choices = {key: overrides.get(key, "") for key in varied}
-        measure = Measure(**result["measure"]) if result is not None else None
-        row = found.setdefault((*choices.values(), measure), Row(choices, measure))
-        if result is None:
-            row.failed += 1
-            continue
-        metrics = {"best": result["best"], **result["metrics"]}
-        for name in METRICS:
-            if metrics.get(name) is not None:
-                row.values.setdefault(name, []).append(metrics[name])
-    table = sorted(found.values(), key=lambda row: _title(row.measure))
-    for ranked in _by_measure([row for row in table if "best" in row.values]).values():
-        if len(ranked) > 1:
-            max(ranked, key=lambda row: statistics.fmean(row.values["best"])).is_best = True
-    return table
-
-
-def _jobs(sweep: Path) -> list[RunFolder]:
-    """The folders of all jobs, also of those that failed before their run began."""
-    failed = [RunFolder(path.parent) for path in sorted(sweep.rglob("failed.json"))]
-    return runs_below(sweep) + [folder for folder in failed if folder.config() is None]
-
-
-def _overrides(folder: RunFolder) -> dict[str, str]:
-    return (folder.config() or folder.failure() or {})["overrides"]
-
-
-def _by_measure(table: list[Row]) -> dict[Measure | None, list[Row]]:
-    groups: dict[Measure | None, list[Row]] = {}
-    for row in table:
-        groups.setdefault(row.measure, []).append(row)
-    return groups
-
-
-def _title(measure: Measure | None) -> str:
-    return "" if measure is None else str(measure)
-
-
-def write_table(sweep: Path, console: Console) -> int:
-    """Write table.csv and table.png into the sweep's folder, print them, and log them to W&B.
-
-    Returns how many jobs have failed or not finished.
+    Raises:
+        InputError: Where the table cannot be written.
     """
-    table = rows(sweep)
+    found = jobs(folders or [out])
+    table = rows(found)
     if not table:
+        say(console, "No run there has begun.")
         return 0
-    header, lines = _cells(table)
-    with (sweep / "table.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *lines])
-    plot(table).savefig(sweep / "table.png", dpi=120)
-    _print(table, console)
-    console.print(f"Sweep folder: {sweep}", highlight=False, markup=False, soft_wrap=True)
-    _log(sweep, header, lines)
-    return sum(row.failed for row in table)
+    header, lines = cells(table)
+    print_table(table, console)
+    for job in found:
+        if job.problem:
+            say(console, f"failed: {job.folder}: {job.problem}")
+    try:
+        with atomic_file(out / "table.csv") as part, part.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *lines])
+        plot(table).savefig(out / "table.png", dpi=120)
+    except OSError as error:
+        raise InputError(f"{out} cannot take the table: {one_line(error)}") from error
+    say(console, f"Written: {out / 'table.csv'} and table.png")
+    if (out / "sweep.json").is_file():
+        _log(out, found, header, lines)
+    return sum(row.failed + row.unfinished for row in table)
 
 
-def _cells(table: list[Row]) -> tuple[list[str], list[list[Any]]]:
+def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
+    """The whole table, its header apart: numbers in full, a column for each mean and each sd."""
     pairs = [text for name in METRICS for text in (name, f"{name} sd")]
-    header = [*table[0].choices, "measure", "seeds", "failed", *pairs, "is_best"]
+    choices = list(zip(*(texts(rows_of, 17) for rows_of in columns_of(table)), strict=True))
+    header = [
+        *table[0].choices, "measure", "monitor", "objective", "seeds", "failed", "unfinished",
+        *pairs, "is_best",
+    ]  # fmt: skip
     lines = [
         [
-            *row.choices.values(), _title(row.measure), row.seeds, row.failed,
+            *(choices[at] if choices else ()), row.measure or "",
+            *((row.example.monitor, row.example.objective) if row.example else ("", "")),
+            row.seeds, row.failed, row.unfinished,
             *(value for name in METRICS for value in (row.mean(name), row.sd(name))), row.is_best,
         ]
-        for row in table
+        for at, row in enumerate(table)
     ]  # fmt: skip
     return header, lines
 
 
-def _print(table: list[Row], console: Console) -> None:
-    for measure, group in _by_measure(table).items():
-        shown = [name for name in PRINTED if any(name in row.values for row in group)]
-        grid = Table(title=_title(measure) or "failed", title_justify="left")
-        for name in [*group[0].choices, "seeds"]:
-            grid.add_column(name)
-        for name in shown:
-            grid.add_column(name, justify="right")
-        for row in group:
-            failed = f" ({row.failed} failed)" if row.failed else ""
-            cells = [_shown(row, name) for name in shown]
-            best = "bold" if row.is_best else None
-            grid.add_row(*row.choices.values(), f"{row.seeds}{failed}", *cells, style=best)
-        console.print(grid)
-
-
-def _shown(row: Row, name: str) -> str:
-    mean, sd, digits = row.mean(name), row.sd(name), 3 if name.endswith("bits_per_dim") else 2
-    if mean is None:
-        return ""
-    star = " *" if row.is_best and name == "best" else ""
-    return f"{mean:.{digits}f}" + ("" if sd is None else f" +- {sd:.{digits}f}") + star
-
-
-def plot(table: list[Row]) -> Figure:
-    """One panel per measure: each seed's best monitored metric, and their mean."""
-    groups = [(measure, group) for measure, group in _by_measure(table).items() if measure]
-    figure = Figure(figsize=(7, 1.2 + 0.5 * len(table) + 0.6 * len(groups)), layout="constrained")
-    panels = figure.subplots(max(len(groups), 1), 1, squeeze=False)[:, 0]
-    for panel, (measure, group) in zip(panels, groups, strict=False):
-        ranked = [row for row in group if "best" in row.values]
-        for at, row in enumerate(ranked):
-            values = row.values["best"]
-            panel.plot(values, [at] * len(values), "o", color="tab:blue", alpha=0.5)
-            panel.plot([statistics.fmean(values)], [at], "|", color="black", markersize=18)
-        names = [", ".join(row.choices.values()) or "all" for row in ranked]
-        panel.set_yticks(range(len(ranked)), names)
-        panel.set_ylim(len(ranked) - 0.5, -0.5)
-        panel.set_title(str(measure), fontsize="small", loc="left")
-        panel.set_xlabel("best validation ELBO, nats: each seed, and the mean")
-        panel.grid(axis="x", alpha=0.3)
-    return figure
-
-
-def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
-    """Log to W&B, as one more run of the sweep's group, where its jobs are logged there."""
-    folders = runs_below(sweep)
-    config = folders[0].config() if folders else None
-    if config is None or not config["logger"]:
-        return
-    if locate(config["logger"]["_target_"]) is not WandB:
+def _log(sweep: Path, found: Sequence[Job], header: list[str], lines: list[list[Any]]) -> None:
+    """Log a sweep's table to W&B, as one more run of its group, where its jobs are logged there."""
+    config = next((job.config for job in found if job.result and job.config), {})
+    if not config.get("logger") or locate(config["logger"]["_target_"]) is not WandB:
         return
     settings = {"save_dir": str(sweep), "name": f"{config['group']}: table", "id": None}
     node = OmegaConf.create({**config["logger"], **settings, "tags": ["table"]})
@@ -189,7 +90,24 @@ def _log(sweep: Path, header: list[str], lines: list[list[Any]]) -> None:
     logger.finish()
 
 
+def main() -> None:
+    """The command; bad input ends in one line and status 1, runs that did not end in the latter."""
+    parser = argparse.ArgumentParser(
+        "vae-lab table", description="Compare any runs: what differs, and mean +- sd over seeds."
+    )
+    parser.add_argument("folders", nargs="+", type=Path, help="runs, or folders of runs")
+    parser.add_argument("--out", type=Path, help="where table.csv and table.png go")
+    asked = parser.parse_args()
+    try:
+        for folder in asked.folders:
+            if not folder.is_dir():
+                raise InputError(f"no folder at {folder}: give run folders, or folders of runs.")
+        out = asked.out or (asked.folders[0] if len(asked.folders) == 1 else Path())
+        if write_table(out.resolve(), Console(), [f.resolve() for f in asked.folders]):
+            sys.exit(1)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
 if __name__ == "__main__":
-    if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
-        raise SystemExit(InputError("say python -m vae_lab.sweeps.table <sweep folder>.").args[0])
-    write_table(Path(sys.argv[1]).resolve(), Console())
+    main()

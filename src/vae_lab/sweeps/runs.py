@@ -1,0 +1,98 @@
+"""Runs of any origin, and jobs that never became one, read from what their folders hold."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter
+
+from vae_lab.errors import InputError
+from vae_lab.evaluation.measure import Measure
+from vae_lab.storage.run_folder import RunFolder, runs_below
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run leaves in its result.json."""
+
+    metrics: dict[str, float]
+    best: float | None
+    measure: Measure
+    monitor: str = "val/elbo"  # the metric that `best` is
+    objective: str = ""  # what else than the ELBO was trained, in words
+
+    @property
+    def ranked_with(self) -> tuple[Measure, str, str]:
+        """What another's `best` must have in common with this one's to be ranked with it."""
+        return self.measure, self.monitor, self.objective
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What a job that failed leaves in its failed.json."""
+
+    overrides: dict[str, str]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, or a job of a sweep that failed before its run began."""
+
+    folder: Path
+    config: dict[str, Any] | None
+    overrides: dict[str, str]  # a sweep's
+    result: Result | None  # None of one that has not come to its end
+    problem: str = ""  # why it failed, in one line
+
+    @property
+    def seed(self) -> str:
+        """In the configuration or, where no run was begun, on the command line."""
+        return str((self.config or self.overrides).get("seed"))
+
+
+def jobs(folders: Iterable[Path]) -> list[Job]:
+    """All below the folders, each once, in the order they ended.
+
+    Searches for a learning rate are left out.
+    """
+    found = {run.path: run for folder in folders for run in _runs(folder)}
+    read = [_job(run) for run in found.values()]
+    kept = [job for job in read if not (job.config or {}).get("lr_find")]
+    return sorted(kept, key=lambda job: (_ended(job.folder / "result.json"), job.folder))
+
+
+def _ended(path: Path) -> float:
+    return path.stat().st_mtime if path.is_file() else float("inf")
+
+
+def _runs(folder: Path) -> Iterator[RunFolder]:
+    yield from runs_below(folder)
+    yield from (RunFolder(path.parent) for path in folder.rglob("failed.json"))
+
+
+def _job(run: RunFolder) -> Job:
+    config, overrides, result, problem = None, {}, None, ""
+    try:
+        config = run.config()
+        overrides = dict((config or {}).get("overrides") or {})
+        result = _read(Result, run.path / "result.json")
+        failure = _read(Failure, run.path / "failed.json")
+        if failure is not None:
+            overrides, problem = failure.overrides, failure.reason
+    except (ValueError, TypeError, OSError, RecursionError) as error:
+        said = str(error) if isinstance(error, InputError) else f"{run} cannot be read"
+        problem = " ".join(said.split())
+    return Job(run.path, config, overrides, None if problem else result, problem)
+
+
+def _read(kind: type[T], path: Path) -> T | None:
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError:
+        return None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read: it is cut short, or not vae-lab's.") from error

@@ -1,0 +1,162 @@
+"""A table over runs, for people: in words, in a terminal of any width, and drawn."""
+
+import re
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from rich import box
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+
+from vae_lab.evaluation.measure import Measure
+from vae_lab.sweeps.differences import short
+from vae_lab.sweeps.rows import Row, blocks
+
+PRINTED = {
+    "test/elbo": "test\nelbo", "test/bits_per_dim": "test\nbits/dim",
+    "test/active_units": "active\nunits",
+}  # fmt: skip
+
+
+def columns_of(table: Sequence[Row]) -> list[list[Any]]:
+    """The choices of all rows, by column."""
+    return [[row.choices[path] for row in table] for path in table[0].choices]
+
+
+def texts(values: Sequence[Any], digits: int = 3) -> list[str]:
+    """A column for people: as many digits as tell its numbers apart, classes by their last word."""
+    numbers = {value for value in values if isinstance(value, float)}
+    while len({f"{number:.{digits}g}" for number in numbers}) < len(numbers) and digits < 17:
+        digits += 1
+    classes = sorted({str(v) for v in values if re.fullmatch(r"\w+(\.[A-Za-z]\w*)+", str(v))})
+    names = dict(zip(classes, short(classes), strict=True))
+    return [
+        f"{value:.{digits}g}" if isinstance(value, float) else names.get(str(value), str(value))
+        for value in values
+    ]
+
+
+def _described(table: Sequence[Row]) -> list[dict[str, str]]:
+    """Each row's choices for people, by short names: those in which the rows differ."""
+    varied = [
+        (path, texts(values))
+        for path, values in zip(table[0].choices, columns_of(table), strict=True)
+        if len(set(values)) > 1
+    ]
+    names = short([path for path, _ in varied])
+    return [
+        {name: texts[at] for name, (_, texts) in zip(names, varied, strict=True)}
+        for at in range(len(table))
+    ]
+
+
+def _title(measure: Measure | None, table: Sequence[Row]) -> str:
+    """A measure in words; with its hashes where another's are the same words."""
+    if measure is None:
+        return "without a result"
+    alike = {row.measure for row in table if row.measure and row.measure.words() == measure.words()}
+    return str(measure) if len(alike) > 1 else measure.words()
+
+
+def _number(row: Row, name: str, between: str = " ") -> str:
+    mean, sd, digits = row.mean(name), row.sd(name), 3 if name.endswith("bits_per_dim") else 2
+    if mean is None:
+        return ""
+    star = "* " if row.is_best and name == "best" else ""
+    return f"{star}{mean:.{digits}f}" + ("" if sd is None else f"{between}+- {sd:.{digits}f}")
+
+
+# Printing
+
+
+def print_table(table: Sequence[Row], console: Console) -> None:
+    """Print the rows of each measure, the best last in words; nothing is cut, however narrow."""
+    for measure in dict.fromkeys(row.measure for row in table):
+        group = [row for row in table if row.measure == measure]
+        console.print(f"\n[bold]{_title(measure, table)}[/]", highlight=False)
+        layouts = (_grid(group, *how) for how in ((False, " "), (False, "\n"), (True, "\n")))
+        wide = console.options.update(max_width=10_000)
+        for grid in layouts:
+            if Measurement.get(console, wide, grid).maximum <= console.width:
+                break
+        console.print(grid, highlight=False)
+        if len(blocks(group)) > 1:
+            console.print("`best` of rows between two lines is one thing; others' is another.")
+    for row, told in zip(table, _described(table), strict=True):
+        if row.repeated:
+            console.print(f"{row.repeated} of {_sentence(told)} repeat a seed: the latest counts.")
+    for measure in dict.fromkeys(row.measure for row in table):
+        group = [row for row in table if row.measure == measure]
+        for row, told in zip(group, _described(group), strict=True):
+            if row.is_best:
+                seeds = f"{row.seeds} seed{'s' * (row.seeds > 1)}"
+                said = _number(row, "best").removeprefix("* ")
+                say(console, f"best: {_sentence(told)}: {said} ({seeds})")
+
+
+def _grid(group: Sequence[Row], joined: bool, between: str) -> Table:
+    """The rows of one measure; their choices `joined` in one column; `between` mean and sd."""
+    shown = [name for name in ("best", *PRINTED) if any(name in row.values for row in group)]
+    told = _described(group)
+    monitors = {row.example.monitor for row in group if row.example}
+    best = f"best\n{monitors.pop()}" if len(monitors) == 1 else "best"
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ["configuration"] if joined else told[0]:
+        grid.add_column(name, overflow="fold")
+    grid.add_column("seeds", justify="right")
+    for name in shown:
+        grid.add_column(PRINTED.get(name, best), justify="right", no_wrap=True)
+    lost = any(row.failed or row.unfinished for row in group)
+    if lost:
+        grid.add_column("")
+    for block in blocks(group):
+        for row in block:
+            choices = told[group.index(row)]
+            ends = {"failed": row.failed, "unfinished": row.unfinished}
+            grid.add_row(
+                *([_sentence(choices)] if joined else choices.values()), str(row.seeds),
+                *(_number(row, name, between) for name in shown),
+                *([", ".join(f"{n} {how}" for how, n in ends.items() if n)] if lost else []),
+                style="bold" if row.is_best else None,
+            )  # fmt: skip
+        grid.add_section()
+    return grid
+
+
+def _sentence(choices: dict[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in choices.items()) or "all"
+
+
+def say(console: Console, line: str) -> None:
+    """A line as it is, whatever its length and the characters in it."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+# Drawing
+
+
+def plot(table: Sequence[Row]) -> Figure:
+    """One panel for what may be ranked: each seed's best metric, their mean and deviation."""
+    ranked = [[row for row in block if "best" in row.values] for block in blocks(table)]
+    groups = [group for group in ranked if group]
+    heights = [len(group) + 2.5 for group in groups] or [1]
+    figure = Figure(figsize=(7, 0.4 * sum(heights) + 0.3), layout="constrained")
+    panels = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for panel, group in zip(panels, groups, strict=False):
+        for at, row in enumerate(group):
+            values, mean = row.values["best"], row.mean("best")
+            panel.errorbar([mean], [at], xerr=row.sd("best"), fmt="|k", capsize=4, markersize=14)
+            panel.plot(values, [at] * len(values), "o", color="tab:blue", alpha=0.5)
+        names = [textwrap.fill(_sentence(told), 36) for told in _described(group)]
+        panel.set_yticks(range(len(group)), names, fontsize="small")
+        panel.set_ylim(len(group) - 0.5, -0.5)
+        example = group[0].example
+        assert example is not None
+        title = ". ".join(filter(None, [_title(example.measure, table), example.objective]))
+        panel.set_title(textwrap.fill(title, 80), fontsize="small", loc="left")
+        panel.set_xlabel(f"best {example.monitor}, nats: each seed, mean and sd", fontsize="small")
+        panel.grid(axis="x", alpha=0.3)
+    return figure

@@ -1,0 +1,75 @@
+"""The console command: `vae-lab` and `python -m vae_lab`."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from pkgutil import resolve_name
+
+import pytest
+from conftest import QUICK, ROOT
+
+from vae_lab.commands import main as console
+
+SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
+COMMANDS = ("train", "evaluate", "export", "table", "dashboard")
+
+
+def say(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setattr("sys.argv", ["vae-lab", *arguments])
+    resolve_name(SCRIPT)()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
+def test_alone_it_lists_its_commands(
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say(monkeypatch, *arguments)
+    said = capsys.readouterr().out
+    assert tuple(console.COMMANDS) == COMMANDS
+    assert all(f"vae-lab {command}" in said for command in COMMANDS)
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_misspelt_command_is_answered_with_those_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SystemExit, match=r"Did you mean 'train'\? There are: dashboard, evaluate"):
+        say(monkeypatch, "trian")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_handed_its_arguments(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        say(monkeypatch, command, "--help" if command in ("table", "dashboard") else "nothing")
+    said = "".join(capsys.readouterr())
+    if command in ("table", "dashboard"):
+        assert re.search(rf"usage: .*{command} \[-h\]", said)
+    else:
+        assert ended.value.code == 1
+        assert re.search("error: .*nothing", said)
+
+
+@pytest.mark.process
+def test_help_waits_for_no_torch() -> None:
+    code = "import sys; from vae_lab.commands.main import main; main()"
+    more = "; assert not {'torch', 'hydra', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code + more], check=True, cwd=ROOT, env=here())
+
+
+@pytest.mark.process
+def test_it_trains_from_anywhere(tmp_path: Path) -> None:
+    small = ["data=digits", "data.limit=32", *QUICK, "hydra.run.dir=run"]
+    subprocess.run(
+        [sys.executable, "-m", "vae_lab", "train", *small],
+        check=True, cwd=tmp_path, env=here(), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def here() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT / "src")}

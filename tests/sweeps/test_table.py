@@ -1,0 +1,262 @@
+"""The table over any runs: what is one row, what is ranked, what cannot be read, how it looks."""
+
+import csv
+import io
+import json
+import os
+import statistics
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from vae_lab.evaluation.measure import Measure
+from vae_lab.storage.run_folder import LOCK, RunFolder
+from vae_lab.support import Support
+from vae_lab.sweeps import rows as sweep_rows
+from vae_lab.sweeps.differences import differences
+from vae_lab.sweeps.rows import Row
+from vae_lab.sweeps.runs import jobs
+from vae_lab.sweeps.show import plot
+from vae_lab.sweeps.table import main, write_table
+
+PROBABILITY = Measure("digits", "ab12", "cd34", "binarised", Support.BINARY.value, False)
+DENSITY = replace(PROBABILITY, preparation="dequantised", support=Support.CONTINUOUS.value)
+MLP = {"_target_": "vae_lab.model.networks.mlp.MLP", "widths": [16], "activation": "relu"}
+CONV = {"_target_": "vae_lab.model.networks.conv.ConvEncoder", "channels": [4, 8]}
+
+
+def job(
+    folder: Path,
+    best: float | None,
+    measure: Measure = PROBABILITY,
+    seed: int = 0,
+    overrides: dict[str, str] | None = None,
+    ended: dict[str, Any] | None = None,
+    **config: Any,
+) -> Path:
+    """A run, as its folder tells it; one that has not finished, where it has no `best`."""
+    folder.mkdir(parents=True)
+    (folder / LOCK).touch()
+    own = {"run_dir": str(folder), "run_id": folder.name, "name": folder.name, "logger": None}
+    told = {"config_digest": folder.name, "overrides": overrides or {}, "seed": seed}
+    (folder / "config.yaml").write_text(json.dumps({**own, **told, **config}))
+    if best is not None:
+        found = {"metrics": {"test/elbo": best - 1}, "best": best, "measure": asdict(measure)}
+        RunFolder(folder).finish({**found, **(ended or {})})
+    return folder
+
+
+def rows(*folders: Path) -> list[Row]:
+    return sweep_rows.rows(jobs(folders))
+
+
+def shown(folder: Path, width: int = 80) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    write_table(folder, console)
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_means_and_deviations_over_seeds_and_the_best_of_each_measure(tmp_path: Path) -> None:
+    values = {"a": [-30.0, -31.0, -35.0], "b": [-32.0, -32.5, -31.0]}
+    for model, bests in values.items():
+        for seed, best in enumerate(bests):
+            job(tmp_path / f"{model}{seed}", best, seed=seed, model=model, data={"limit": 9})
+    job(tmp_path / "g", 500.0, DENSITY, model="c", data={"limit": 9})
+    job(tmp_path / "h", 400.0, DENSITY, model="d", data={"limit": 9})
+    job(tmp_path / "f", None, seed=3, model="a", data={"limit": 9})
+    table = {(row.choices["model"], row.measure): row for row in rows(tmp_path)}
+    assert all(
+        set(row.choices) == {"model"} for row in table.values()
+    )  # what does not vary is left
+    for model, bests in values.items():
+        row = table[model, PROBABILITY]
+        assert row.values["best"] == bests
+        assert row.mean("best") == pytest.approx(statistics.fmean(bests))
+        assert row.sd("best") == pytest.approx(statistics.stdev(bests))
+        assert row.is_best == (model == "b")
+    assert table["c", DENSITY].is_best  # a density is not ranked with probabilities
+    assert table["c", DENSITY].sd("best") is None
+    assert not table["d", DENSITY].is_best
+    assert (table["a", None].failed, table["a", None].unfinished) == (0, 1)
+
+
+def test_a_single_configuration_is_no_best(tmp_path: Path) -> None:
+    job(tmp_path / "0", -1.0, seed=0)
+    job(tmp_path / "1", -2.0, seed=1)
+    (row,) = rows(tmp_path)
+    assert not row.is_best
+    assert row.values["best"] == [-1.0, -2.0]
+
+
+def test_runs_of_two_encoders_are_no_seeds_of_one(tmp_path: Path) -> None:
+    for at, encoder in enumerate([MLP, MLP, {**MLP, "widths": [300]}, CONV]):
+        job(tmp_path / str(at), -30.0 - at, seed=at, model={"encoder": encoder})
+    table = rows(tmp_path / "0", tmp_path)  # a run, and a folder of it and others
+    assert [row.seeds for row in table] == [2, 1, 1]
+    assert set(table[0].choices) == {"model.encoder", "model.encoder.widths"}
+    said = shown(tmp_path)
+    assert "ConvEncoder" in said
+    assert "[300]" in said
+    assert "channels" not in said  # the class says as much
+
+
+def test_the_same_seed_twice_is_one_seed_and_the_latest_counts(tmp_path: Path) -> None:
+    for at, best in enumerate([-30.0, -31.0, -32.0]):
+        folder = job(tmp_path / str(at), best, seed=0)
+        os.utime(folder / "result.json", (9 - at, 9 - at))
+    (row,) = rows(tmp_path)
+    assert (row.seeds, row.repeated) == (1, 2)
+    assert row.values["best"] == [-30.0]
+    assert row.sd("best") is None
+    assert "+-" not in shown(tmp_path)
+    assert "repeat a seed" in shown(tmp_path)
+
+
+def test_searches_for_a_learning_rate_are_left_out(tmp_path: Path) -> None:
+    job(tmp_path / "0", -30.0, lr_find=False)
+    job(tmp_path / "1", -1.0, seed=1, lr_find=True)
+    job(tmp_path / "2", None, seed=2, lr_find=True)
+    (row,) = rows(tmp_path)
+    assert (row.seeds, row.unfinished, row.values["best"]) == (1, 0, [-30.0])
+
+
+def test_nothing_is_pooled_across_a_measure(tmp_path: Path) -> None:
+    job(tmp_path / "0", -30.0, seed=0)
+    job(tmp_path / "1", 500.0, DENSITY, seed=1)
+    job(tmp_path / "2", -20.0, replace(PROBABILITY, evaluated="ef56"), seed=2)
+    table = rows(tmp_path)
+    assert [row.seeds for row in table] == [1, 1, 1]
+    assert not any(row.is_best for row in table)
+
+
+def test_the_best_is_ranked_among_those_of_one_monitor_and_objective(tmp_path: Path) -> None:
+    for at, beta in enumerate([1.0, 4.0, 4.0, 4.0]):
+        kind = {"monitor": "val/objective", "objective": f"beta {beta:g}"} if at else {}
+        job(tmp_path / str(at), -30.0 - at, objective={"beta": beta}, lr=at, ended=kind)
+    table = rows(tmp_path)
+    assert [row.is_best for row in table] == [False, True, False, False]
+    assert [row.choices["objective.beta"] for row in table] == [1, 4, 4, 4]
+    assert [row.values["best"][0] for row in table] == [-30.0, -31.0, -32.0, -33.0]
+    assert len(plot(table).axes) == 2
+
+
+def test_where_and_how_a_run_is_logged_is_no_difference(tmp_path: Path) -> None:
+    for at in range(2):
+        best = {"dirpath": f"{tmp_path}/{at}/checkpoints"}
+        data = {"num_workers": at, "root": str(at)}
+        callbacks = {"best": best, "progress": at}
+        job(tmp_path / str(at), -30.0, seed=at, data=data, tags=[at], callbacks=callbacks)
+    (row,) = rows(tmp_path)
+    assert row.seeds == 2
+
+
+def test_what_a_command_line_chose_stands_for_what_follows_from_it(tmp_path: Path) -> None:
+    for at, (name, encoder) in enumerate([("mlp_vae", MLP), ("conv_vae", CONV)]):
+        overrides = {"model": name, "seed": str(at)}
+        model = {"encoder": encoder, "decoder": encoder}
+        job(tmp_path / str(at), -30.0, seed=at, model=model, overrides=overrides)
+    RunFolder(tmp_path / "2").fail({"model": "vea", "seed": "0"}, "no such model", "")
+    table = rows(tmp_path)
+    assert {tuple(row.choices.items()): row.seeds for row in table} == {
+        (("model", "mlp_vae"),): 1,
+        (("model", "conv_vae"),): 1,
+        (("model", "vea"),): 0,
+    }
+
+
+def test_arguments_are_compared_among_parts_of_one_class() -> None:
+    nodes = {0: {"part": MLP}, 1: {"part": {**MLP, "widths": [9, 9]}}, 2: {"part": CONV}, 3: {}}
+    assert differences(nodes) == {
+        "part": {0: MLP["_target_"], 1: MLP["_target_"], 2: CONV["_target_"], 3: ""},
+        "part.widths": {0: "[16]", 1: "[9,9]"},
+    }
+
+
+@pytest.mark.parametrize("name", ["result.json", "failed.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"metrics": {"a": 1', b"[1, 2]", b"\xff\xfe\x00", b"null", b'{"metrics": 3}',
+     b'{"best": "high", "metrics": {}, "measure": {}}', b"[" * 100_000],
+    ids=lambda content: str(content[:12]),
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_in_one_line_and_the_table_is_made(
+    tmp_path: Path,
+    name: str,
+    content: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for at in range(3):
+        job(tmp_path / str(at), -30.0 - at, seed=at)
+    (tmp_path / "1" / name).write_bytes(content)
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "failed: " in line)
+    assert str(tmp_path / "1") in line
+    with (tmp_path / "table.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert sorted((row["seeds"], row["failed"]) for row in read) == [("0", "1"), ("2", "0")]
+
+
+def test_nothing_is_cut_at_80_columns_and_rows_are_sorted(tmp_path: Path) -> None:
+    for at in range(6):
+        encoder = [MLP, CONV][at % 2]
+        job(
+            tmp_path / str(at), -103.4 - 1.3 * at, seed=at // 3, model={"encoder": encoder},
+            optimizer={"lr": [1e-3, 0.0006999999][at % 2]},
+            trainer={"accumulate_grad_batches": at % 3}, objective={"beta": {"epochs": at % 3}},
+        )  # fmt: skip
+    said = shown(tmp_path)
+    assert max(map(len, said.splitlines()[:-1])) <= 80
+    assert "…" not in said
+    for told in ("0.0007", "val/elbo", "ConvEncoder", "x in {0, 1}"):
+        assert told in said.replace("\n", " ")
+    assert "ab12" not in said  # a hash tells nothing where words do
+    values = [row.values["best"][0] for row in rows(tmp_path)]
+    assert values == sorted(values, reverse=True)
+    assert "best: encoder=MLP" in said.splitlines()[-2]
+    for width in (80, 200):  # each row says what it is, beside its numbers
+        lines = [line for line in shown(tmp_path, width).splitlines() if "best:" not in line]
+        for row in rows(tmp_path):
+            (line,) = (line for line in lines if f"{row.values['best'][0]:.2f}" in line)
+            assert ("ConvEncoder" in line) == (row.choices["model.encoder"] == CONV["_target_"])
+    wide = shown(tmp_path, 200)
+    assert "accumulate_grad_batches  " in wide
+
+
+def test_hashes_are_shown_where_words_look_alike(tmp_path: Path) -> None:
+    job(tmp_path / "0", -30.0)
+    job(tmp_path / "1", -31.0, replace(PROBABILITY, split="ef56"))
+    assert "ab12" in shown(tmp_path)
+    assert "ef56" in shown(tmp_path)
+
+
+def test_numbers_are_short_but_told_apart(tmp_path: Path) -> None:
+    for at, rate in enumerate([0.00070000001, 0.0012341, 0.0012349]):
+        job(tmp_path / str(at), -30.0 - at, optimizer={"lr": rate})
+    said = shown(tmp_path)
+    assert "0.0007 " in said
+    assert "0.001234 " in said
+    assert "0.001235 " in said
+
+
+def test_the_spread_is_drawn(tmp_path: Path) -> None:
+    for seed in range(3):
+        job(tmp_path / str(seed), -30.0 - seed, seed=seed)
+    (panel,) = plot(rows(tmp_path)).axes
+    (bar,) = (c for c in panel.containers if len(c) == 3)
+    ((start, end),) = bar[2][0].get_segments()
+    assert (start[0], end[0]) == pytest.approx((-32.0, -30.0))
+
+
+def test_the_command_asks_for_folders_that_exist(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="error: no folder at"):
+        main()
