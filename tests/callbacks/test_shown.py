@@ -77,7 +77,9 @@ def test_a_resumed_run_has_its_whole_curve(tmp_path: Path) -> None:
 
     def fitted(folder: Path, epochs: int, start: Path | None = None) -> Figures:
         figures = Figures(str(folder), every_n_epochs=0)
-        run = trainer(figures, LastCheckpoint(str(folder)), epochs=epochs, enable_checkpointing=True)
+        run = trainer(
+            figures, LastCheckpoint(str(folder)), epochs=epochs, enable_checkpointing=True
+        )
         run.fit(training(), datamodule=data, ckpt_path=start, weights_only=True)
         assert (folder / "curves.png").is_file()
         return figures
