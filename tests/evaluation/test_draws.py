@@ -12,7 +12,7 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import Evidence, _Weights, evidence
 from vae_lab.model import LatentVariableModel
-from vae_lab.trace import Batch, Draw, Latent, Trace
+from vae_lab.trace import Batch, Draw, Trace
 
 
 def test_an_exact_posterior_wastes_no_draw() -> None:
@@ -33,7 +33,9 @@ def test_effective_draws_and_error_have_their_closed_form_where_the_posterior_is
     data = data_of(model, n)
     (found,) = evidence(model, [data], k, 100, seed=0)
     share = found.effective_draws / k
-    assert float(share.mean()) == pytest.approx(1 / second_moment, abs=4 * float(share.std() / n**0.5))
+    assert float(share.mean()) == pytest.approx(
+        1 / second_moment, abs=4 * float(share.std() / n**0.5)
+    )
     off = found.log_px - model.exact.log_evidence(data.x)
     expected = math.sqrt((second_moment - 1) / k / n)  # of the mean over items
     assert DrawCheck.of(found, k).monte_carlo_error == pytest.approx(expected, rel=0.1)
@@ -111,7 +113,9 @@ def test_a_mode_that_a_draw_in_two_thousand_finds_leaves_its_sign() -> None:
     found = scored(1 / 2000, 1000)
     hit = found.log_px > -3
     assert 20 < int(hit.sum()) < 60  # 39 of 100 are expected
-    torch.testing.assert_close(found.log_px[~hit], torch.full_like(found.log_px[~hit], -6), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        found.log_px[~hit], torch.full_like(found.log_px[~hit], -6), atol=0.01, rtol=0
+    )
     assert float(found.effective_draws[hit].max()) < 8  # as many as hits, in effect
     assert (found.rise[hit] > 2).all()
     check = DrawCheck.of(found, 1000)

@@ -160,15 +160,15 @@ def manifold(model: VAE, side: int) -> Figure:
 
 def latent_means(model: VAE, batch: Batch, name: str) -> Figure:
     """Posterior means in a 2-d latent space, coloured by label where there are classes."""
-    mean = centre(model.q_z(batch.x, batch.y)).cpu().numpy()
+    z_1, z_2 = centre(model.q_z(batch.x, batch.y)).T.cpu().numpy()
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
     if batch.y is None or model.num_classes is None:
-        axes.scatter(*mean.T, s=8, alpha=0.8)
+        axes.scatter(z_1, z_2, s=8)
     else:
         y, colours = batch.y.cpu().numpy(), class_colours(model.num_classes)
-        bounds = {"vmin": -0.5, "vmax": model.num_classes - 0.5}
-        shown = axes.scatter(*mean.T, s=8, c=y, cmap=colours, **bounds)  # type: ignore[arg-type]
+        last = model.num_classes - 0.5
+        shown = axes.scatter(z_1, z_2, s=8, c=y, cmap=colours, vmin=-0.5, vmax=last)
         figure.colorbar(shown, label="y", ticks=MaxNLocator(20, integer=True))
     axes.set(xlabel="$z_1$", ylabel="$z_2$", title=f"posterior means of {name} images")
     axes.set_aspect("equal", adjustable="datalim")

@@ -1,0 +1,117 @@
+"""Figures: what stands where in them, and in which colour."""
+
+from pathlib import Path
+
+import matplotlib.image
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from parts import batch, vae
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from vae_lab.evaluation.curves import curves
+from vae_lab.evaluation.figures import (
+    class_colours,
+    class_path,
+    classes,
+    latent_means,
+    plot_all,
+    save_figures,
+    traversals,
+)
+from vae_lab.evaluation.grid import image_grid
+from vae_lab.model.conditioning import Concat
+from vae_lab.model.posteriors import DiagonalGaussian
+from vae_lab.model.priors import ClassMeans
+from vae_lab.trace import Batch
+
+
+@pytest.mark.parametrize("shape", [(2, 10, 1, 28, 28), (3, 2, 3, 8, 8), (4, 6, 1, 16, 40)])
+def test_a_grid_fills_its_picture(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    paths = save_figures({"grid": image_grid(torch.zeros(shape), "grid")}, tmp_path)
+    rows = matplotlib.image.imread(paths["grid"])[..., :3].min((1, 2))
+    below = len(rows) - 1 - (rows < 0.5).nonzero()[0].max()
+    assert below < 25  # pixels: the margin, and the grid's own gap
+
+
+def test_rows_and_columns_bear_their_names_beside_them() -> None:
+    axes = image_grid(torch.zeros(2, 3, 1, 4, 6), "", ["a", "b"], ["l", "m", "r"]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert list(axes.get_yticks()) == [1.5, 6.5]  # the middles of rows of 4 pixels and a gap
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["l", "m", "r"]
+    assert list(axes.get_xticks()) == [2.5, 9.5, 16.5]
+
+
+def test_class_rows_say_their_class() -> None:
+    model = vae(decoder_conditioning=Concat, prior=ClassMeans, num_classes=4)
+    with torch.no_grad():
+        figures = classes(model, 3), class_path(model, 3)
+    names = [[label.get_text() for label in f.axes[0].get_yticklabels()] for f in figures]
+    assert names == [["0", "1", "2", "3"], ["0 → 1", "1 → 2", "2 → 3", "3 → 0"]]
+
+
+def test_a_class_has_its_colour_whatever_others_are_there() -> None:
+    model = vae(z_shape=(2,))
+    data = batch((1, 8, 8), 10)
+
+    def colour_of_three(items: Tensor) -> str:
+        shown = Batch(data.x[items], items, items)
+        with torch.no_grad():
+            points = latent_means(model, shown, "test").axes[0].collections[0]
+        points.update_scalarmappable()
+        return to_hex(points.get_facecolors()[int((items == 3).nonzero())])
+
+    colours = {colour_of_three(torch.tensor(items)) for items in ([3], [3, 9], range(10))}
+    assert colours == {to_hex("tab:red")}
+    for count in (2, 10, 15, 20, 100):
+        assert len({class_colours(count)(y) for y in range(count)}) == count
+
+
+def test_a_row_of_traversals_moves_one_unit_over_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = vae(z_shape=(2, 3)), batch((1, 8, 8), 10)
+    seen: list[Tensor] = []
+    whole = model.p_x
+    monkeypatch.setattr(model, "p_x", lambda z, y: (seen.append(z), whole(z, y))[1])
+    with torch.no_grad():
+        figure = traversals(model, data, "test", rows=4, columns=7)
+        q = model.q_z(data.x, None)
+    kl = torch.distributions.kl_divergence(q.base_dist, model.p_z(None).base_dist).mean(0).flatten()
+    z, centre = seen[0].reshape(4, 7, 6), q.mean[0].flatten()
+    for row, unit in enumerate(kl.argsort(descending=True)[:4].tolist()):
+        others = torch.arange(6) != unit
+        assert torch.equal(z[row][:, others], centre[others].expand(7, -1))
+        torch.testing.assert_close(z[row, :, unit], torch.linspace(-3, 3, 7), atol=0.4, rtol=0)
+        name = figure.axes[0].get_yticklabels()[row].get_text()
+        assert name == f"$z_{{{unit}}}$  {kl[unit]:.2f}"
+
+
+class Correlated(DiagonalGaussian):
+    """A posterior whose KL is no sum over units."""
+
+    def distribution(self, params: Tensor) -> MultivariateNormal:
+        q = super().distribution(params)
+        return MultivariateNormal(q.mean, torch.diag_embed(q.variance))
+
+
+@pytest.mark.parametrize(
+    "parts", [{"posterior": Correlated}, {"prior": ClassMeans}, {"z_shape": (1,)}]
+)
+def test_any_vae_of_images_is_traversed(parts: dict[str, object]) -> None:
+    assert "traversals" in plot_all(vae(**parts), batch((1, 8, 8), 10))
+
+
+def test_curves_show_every_epoch_that_was_noted_and_units_in_order() -> None:
+    epochs = {
+        e: {"train/elbo": -e, "train/rate": 1.0, "train/distortion": 2.0} for e in (1, 2, 3, 4)
+    }
+    for epoch in (2, 4):  # validated every other epoch
+        epochs[epoch] |= {"val/elbo": -9.0, "val/active_units": 1.0}
+    by_title = {a.get_title().split(",")[0]: a for a in curves(epochs, [0.5, 2.0, 1.0]).axes}
+    train, val = by_title["ELBO"].lines
+    assert train.get_xydata().tolist() == [[1, -1], [2, -2], [3, -3], [4, -4]]
+    assert val.get_xydata().tolist() == [[2, -9], [4, -9]]
+    assert len(by_title["active units"].lines) == 1
+    bars = by_title["KL of each unit of z"].patches
+    assert [bar.get_height() for bar in bars] == [2.0, 1.0, 0.5]
+    assert curves({1: {"train/elbo": -1.0}}, [])  # neither validation nor a KL of units
