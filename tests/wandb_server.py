@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         reply: dict[str, Any] = {}
         if self.path == "/graphql":
             asked = json.loads(body)
-            reply = {"data": self.server.answer(asked["operationName"], asked["variables"] or {})}
+            reply = {"data": self.server.answer(asked["operationName"], asked.get("variables", {}))}
         elif self.path.endswith("/file_stream"):
             self.server.take(json.loads(body))
         elif self.path.startswith("/to/"):
