@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
         reply: dict[str, Any] = {}
         if self.path == "/graphql":
             asked = json.loads(body)
-            reply = {"data": self.server.answer(asked["operationName"], asked["variables"] or {})}
+            reply = {"data": self.server.answer(asked["operationName"], asked.get("variables", {}))}
         elif self.path.endswith("/file_stream"):
             self.server.take(json.loads(body))
         elif self.path.startswith("/to/"):
@@ -114,9 +114,8 @@ def synced(folder: Path) -> Server:
     wandb = Path(sys.executable).parent / "wandb"
     halves = sorted(folder.glob("wandb/offline-run-*"))
     with wandb_server() as server:
-        said = run_script(
-            [wandb, "sync", *halves], env=os.environ | server.environment(), timeout=60
-        )
+        environment = {**os.environ, **server.environment(), "WANDB_SILENT": "false"}
+        said = run_script([wandb, "sync", *halves], env=environment, timeout=120)
         assert said.returncode == 0, said.stderr
         assert said.stderr.count("Finished syncing") == len(halves), said.stderr
     return server

@@ -10,7 +10,7 @@ from conftest import QUICK
 from parts import inspected
 
 from vae_lab import InputError, Run, train
-from vae_lab.loggers.dashboard import create, main, specification
+from vae_lab.loggers.dashboard import create, listing, main, report, workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic V1 style:DeprecationWarning")
 SECTIONS = {"train", "val", "test", "latent", "media", "system"}
@@ -20,7 +20,12 @@ SECTIONS = {"train", "val", "test", "latent", "media", "system"}
 def built() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("wandb.Api", refuse)
-        return specification("team", "project")
+        parts = {"workspace": workspace("team", "project"), "report": report("team", "project")}
+        models = {name: part._to_model() for name, part in parts.items()}  # what `save` sends
+        return {
+            name: json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+            for name, model in models.items()
+        }
 
 
 @pytest.fixture
@@ -139,9 +144,21 @@ def test_both_hold_the_plots_a_vae_calls_for(built: dict[str, Any]) -> None:
 
 
 @pytest.mark.usefixtures("_no_network")
-def test_a_dry_run_prints_the_specification(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_prints_a_list_that_a_person_reads(
+    capsys: pytest.CaptureFixture[str], built: dict[str, Any]
+) -> None:
     main(["team/project", "--dry-run"])
-    assert set(json.loads(capsys.readouterr().out)) == {"workspace", "report"}
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Workspace view vae-lab of team/project"
+    assert "Report: What the runs of project learned" in said
+    assert all(len(line) <= 80 for line in said)
+    depths = [len(line) - len(line.lstrip()) for line in said]
+    assert depths.count(0) == 2
+    assert depths.count(4) == sum(1 for part in built.values() for _ in panels(part))
+    shown = {line.strip() for line in said if line.startswith("  ") and line[2] != " "}
+    assert SECTIONS | {"Rate and distortion", "Active units"} <= shown
+    assert "    curves  val/active_units" in said
+    assert not set("{}[]") & set("".join(said))
 
 
 @pytest.mark.usefixtures("_no_network")
@@ -155,6 +172,6 @@ def test_what_is_missing_is_one_line_that_names_the_fix(
     with pytest.raises(SystemExit, match="^error: say entity/project"):
         main(["project"])
     monkeypatch.setattr("vae_lab.errors.find_spec", lambda name: None)
-    for needs in (create, specification):
+    for needs in (create, listing):
         with pytest.raises(InputError, match=r"pip install 'vae-lab\[dashboard\]'"):
             needs("team", "project")

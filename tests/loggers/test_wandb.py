@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from conftest import QUICK
 from killed import Watched
 from parts import inspected, wandb_runs
@@ -69,6 +70,8 @@ def test_what_was_logged_before_is_not_logged_again_and_all_else_is(tmp_path: Pa
     first.log_metrics({"val/elbo": -1.0, "epoch": 0}, 3)
     first.log_metrics({"media/samples": 1}, 3)
     first.finish(1)
+    (folder,) = tmp_path.glob("wandb/offline-run-*")  # named by the second: the next may be in it
+    folder.rename(folder.with_name("offline-run-20200101_000000-theid"))
     second = logger(tmp_path)
     second.log_metrics({"val/elbo": -1.0, "epoch": 0}, 3)
     second.log_metrics({"train/elbo": -2.0, "epoch": 0}, 3)  # the first was cut off before it
@@ -76,6 +79,7 @@ def test_what_was_logged_before_is_not_logged_again_and_all_else_is(tmp_path: Pa
     second.log_metrics({"media/samples": 1}, 3)  # of the test, at the same step
     second.log_metrics({"val/elbo": -5.0, "epoch": 1}, 7)
     second.finish()
+    wandb.teardown()  # waits for what W&B's service has yet to write
     rows = [{n: v for n, v in r.items() if n[0] != "_"} for r in offline_history(tmp_path, "theid")]
     assert rows == [
         {STEP: 3, "val/elbo": -1.0, "epoch": 0},
@@ -96,6 +100,7 @@ def test_a_log_of_many_blocks_cut_anywhere_is_read_as_far_as_it_goes(tmp_path: P
     for step in range(300):
         log.log_metrics({f"train/{step % 7}/{name}" * 9: step for name in range(4)}, step)
     log.finish()
+    wandb.teardown()
     (path,) = tmp_path.glob("wandb/offline-run-*/run-theid.wandb")
     content = path.read_bytes()
     assert len(content) > 3 * 32768

@@ -1,11 +1,10 @@
 """A W&B project's dashboard: a workspace view and a report, of the same panels.
 
-`python -m vae_lab.loggers.dashboard entity/project` creates both; `--dry-run` prints their
-specification and needs no network. A panel's metric must be one that runs log: a test holds it.
+`python -m vae_lab.loggers.dashboard entity/project` creates both; `--dry-run` lists their
+panels and needs no network. A panel's metric must be one that runs log: a test holds it.
 """
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -20,6 +19,15 @@ BOUNDS = ("elbo", "objective", "rate", "distortion", "bits_per_dim")
 LATENT = ("active_share", "posterior_stddev", "aggregate_stddev", "kl_mean", "kl_median", "kl_max")
 PER_UNIT = ("kl_per_unit", "variance_of_means_per_unit")
 SYSTEM = ("items_per_second", "seconds_per_epoch", "peak_memory_gib", "learning_rate")
+KINDS = {
+    "LinePlot": "curves",
+    "BarPlot": "bars",
+    "ScatterPlot": "points",
+    "MediaBrowser": "images",
+    "ParallelCoordinatesPlot": "lines",
+    "RunComparer": "table",
+}
+"""What a panel is, in a word."""
 BY_LABEL_OR_PLANE = ("classes", "class_path", "latent_means", "manifold")  # of models that have one
 
 
@@ -161,17 +169,23 @@ def sweeps() -> list[Any]:
 # The command
 
 
-def specification(entity: str, project: str) -> dict[str, Any]:
-    """Both as W&B stores them, of plain values. No network.
+def listing(entity: str, project: str) -> list[str]:
+    """What both would show, a section or a panel a line. No network.
 
     Raises InputError where wandb-workspaces is not installed.
     """
-    built = {"workspace": workspace(entity, project), "report": report(entity, project)}
-    models = {name: part._to_model() for name, part in built.items()}  # what `save` sends
-    return {
-        name: json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
-        for name, model in models.items()
-    }
+    view, story = workspace(entity, project), report(entity, project)
+    lines = [f"Workspace view {view.name} of {entity}/{project}"]
+    for section in view.sections:
+        lines += [f"  {section.name}", *map(_described, section.panels)]
+    lines.append(f"Report: {story.title}")
+    for title, _, grid in zip(*[iter(story.blocks)] * 3, strict=True):
+        lines += [f"  {title.text}", *map(_described, grid.panels)]
+    return lines
+
+
+def _described(panel: Any) -> str:
+    return f"    {KINDS[type(panel).__name__]:<8}{getattr(panel, 'title', 'run by run')}"
 
 
 def create(entity: str, project: str) -> tuple[str, str]:
@@ -182,7 +196,7 @@ def create(entity: str, project: str) -> tuple[str, str]:
     story, view = report(entity, project), workspace(entity, project)
     if not has_wandb_key():
         raise InputError(
-            "no W&B key is configured: run `wandb login`, or say --dry-run for the specification."
+            "no W&B key is configured: run `wandb login`, or say --dry-run for a list."
         )
     try:
         story.save()  # first: it creates the project where that is new
@@ -204,14 +218,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command; bad input ends in one line and status 1."""
     parser = argparse.ArgumentParser("python -m vae_lab.loggers.dashboard", description=__doc__)
     parser.add_argument("project", metavar="entity/project")
-    parser.add_argument("--dry-run", action="store_true", help="print the specification alone")
+    parser.add_argument("--dry-run", action="store_true", help="list the panels alone")
     asked = parser.parse_args(arguments)
     try:
         if not re.fullmatch(r"[^/\s]+/[^/\s]+", asked.project):
             raise InputError(f"say entity/project, such as my-team/vae-lab, not {asked.project}.")
         entity, _, project = asked.project.partition("/")
         if asked.dry_run:
-            print(json.dumps(specification(entity, project), indent=2))
+            print(*listing(entity, project), sep="\n")
         else:
             print(*create(entity, project), sep="\n")
     except InputError as error:
