@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 from parts import exact_trace
 
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
-from vae_lab.objectives import ELBO, IWAE, Constant, Cyclical, LinearWarmup, elbo
+from vae_lab.objectives import ELBO, IWAE, Constant, Cyclical, LinearWarmup, Objective, elbo
 
 CONTEXT = Context((6,), None, (3,))
 
@@ -17,6 +19,27 @@ def test_schedules() -> None:
     assert at(Constant(4.0), 0, 9) == [4, 4]
     assert at(LinearWarmup(10, start=0.5), 0, 5, 10, 20) == [0.5, 0.75, 1, 1]
     assert at(Cyclical(10, ramp=0.5), 0, 2.5, 5, 9, 10, 12.5) == [0, 0.5, 1, 1, 0, 0.5]
+
+
+def test_schedules_rest_at_infinity() -> None:
+    for schedule, beta in ((Constant(4.0), 4), (LinearWarmup(10, start=0.3), 1), (Cyclical(3), 1)):
+        assert at(schedule, math.inf) == [pytest.approx(beta)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "monitor"),
+    [
+        (ELBO(CONTEXT, Constant()), "elbo"),
+        (ELBO(CONTEXT, LinearWarmup(10, start=0.3)), "elbo"),  # which is what it comes to
+        (ELBO(CONTEXT, Cyclical(3)), "elbo"),
+        (ELBO(CONTEXT, Constant(0.1)), "objective"),
+        (IWAE(CONTEXT), "objective"),
+    ],
+)
+def test_an_objective_selects_on_its_own_value_unless_that_is_the_elbo(
+    objective: Objective, monitor: str
+) -> None:
+    assert objective.monitor == monitor
 
 
 def test_schedules_stay_tensors() -> None:

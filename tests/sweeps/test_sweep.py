@@ -208,6 +208,20 @@ def test_a_search_refuses_to_rank_what_cannot_be_compared(choice: str, tmp_path:
 
 
 @pytest.mark.process
+def test_a_search_over_the_objective_needs_a_monitor_that_compares(tmp_path: Path) -> None:
+    search = ("sweep=optuna", "data=digits", "logger=none", "hydra.sweeper.n_trials=1",
+              "data.batch_size=16", "objective.beta.value=interval(0.1,4)")  # fmt: skip
+    status, _, stderr = sweep(tmp_path, *search)
+    assert status == 1
+    (line,) = (line for line in stderr.splitlines() if line.strip())
+    assert line.startswith("error: a search ranks its trials, and under another objective.beta.val")
+    assert "say monitor=elbo" in line
+    assert not (tmp_path / "sweep").exists()
+    status, _, stderr = sweep(tmp_path, *search, "monitor=elbo")
+    assert status == 0, stderr
+
+
+@pytest.mark.process
 def test_a_search_needs_validation_data(tmp_path: Path) -> None:
     status, _, stderr = sweep(tmp_path, "sweep=optuna", "data.batch_size=16", "data.val_size=0")
     assert status == 1
