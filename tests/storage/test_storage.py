@@ -50,6 +50,56 @@ def test_what_is_written_reaches_the_disk_before_it_takes_the_name(
     assert done == ["sync", "replace", "sync"]  # the file, its name, the folder
 
 
+@pytest.mark.parametrize("kind", ["file", "link", "dead link"])
+def test_what_a_kill_left_between_two_writes_is_in_nobodys_way(tmp_path: Path, kind: str) -> None:
+    store, path, other = AtomicCheckpointIO(), tmp_path / "last.ckpt", tmp_path / "other"
+    store.save_checkpoint({"number": 0}, path)
+    other.write_text("other")
+    for name in ("last.ckpt", "previous.ckpt", "config.yaml", "result.json", "failed.json"):
+        part = tmp_path / f"{name}.part"
+        if kind == "file":
+            part.write_text("half")
+        elif kind == "link":
+            os.link(path if name == "previous.ckpt" else other, part)
+        else:
+            part.symlink_to(tmp_path / "gone")
+    store.save_checkpoint({"number": 1}, path)
+    folder = RunFolder(tmp_path)
+    with folder.claim():
+        folder.begin("config_digest: a\n")
+        folder.finish({"metrics": {}, "best": None, "measure": {}})
+        folder.fail({}, "a reason", "")
+    numbers = [
+        store.load_checkpoint(tmp_path / f"{n}.ckpt")["number"] for n in ("last", "previous")
+    ]
+    assert numbers == [1, 0]
+    assert other.read_text() == "other"
+    assert not list(tmp_path.glob("*.part"))
+    assert not (tmp_path / "gone").exists()
+    assert folder.config() is not None
+    assert folder.result() is not None
+
+
+def test_a_kill_between_the_checkpoint_before_the_last_and_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, path, replace = AtomicCheckpointIO(), tmp_path / "last.ckpt", Path.replace
+
+    def killed(self: Path, to: Path) -> Path:
+        if to == path:
+            raise KeyboardInterrupt
+        return replace(self, to)
+
+    store.save_checkpoint({"number": 0}, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.save_checkpoint({"number": 1}, path)
+    for number in (2, 3):  # last and previous are one file now: a move onto itself does nothing
+        store.save_checkpoint({"number": number}, path)
+    assert store.load_checkpoint(tmp_path / "previous.ckpt")["number"] == 2
+
+
 def test_the_checkpoint_before_the_last_is_kept(tmp_path: Path) -> None:
     store = AtomicCheckpointIO()
     for number in range(3):

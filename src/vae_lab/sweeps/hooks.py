@@ -21,7 +21,7 @@ from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
-from vae_lab.storage.files import atomic_file
+from vae_lab.storage.files import atomic_file, read_json
 
 _INDIFFERENT = ("batch_size", "num_workers")
 """Settings of the data that change no metric's meaning."""
@@ -179,7 +179,7 @@ def _count_trials(hydra: DictConfig, folder: Path) -> None:
 def job_name(sweep: Path, overrides: Mapping[str, str]) -> str | None:
     """A job's name, which tells the choices that its sweep varies; None where it varies none."""
     path = sweep / "sweep.json"
-    varied = json.loads(path.read_text())["varied"] if path.is_file() else []
+    varied = read_json(path, varied=list)["varied"] if path.is_file() else []
     told = [
         f"{key.split('.')[-1]}={value}" if "." in key or key == "seed" else value
         for key, value in sorted(overrides.items(), key=lambda item: item[0] == "seed")
