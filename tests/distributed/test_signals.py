@@ -214,6 +214,71 @@ def test_ctrl_c_ends_a_sweep_with_the_table_of_what_is_done(tmp_path: Path) -> N
     assert "job 0 has finished before" in stdout
 
 
+# Groups
+
+TWO = ("data=digits", "trainer=ddp", "trainer.devices=2")
+
+
+def members(process: Process) -> list[int]:
+    """The group's processes, by rank."""
+    below = Path("/proc", str(process.pid), "task", str(process.pid), "children")
+    found = {}
+    for child in map(int, below.read_text().split()):
+        environment = Path("/proc", str(child), "environ").read_bytes().split(b"\0")
+        (rank,) = (v[5:] for v in environment if v.startswith(b"RANK="))
+        found[int(rank)] = child
+    return [found[rank] for rank in sorted(found)]
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("to", ["all", "parent", "member"])
+def test_a_group_told_to_stop_saves_at_the_same_step(to: str, tmp_path: Path) -> None:
+    run = Watched(tmp_path, *TWO)
+    process = run.start()
+    assert process.pid is not None
+    until(lambda: run.steps() >= 2 * (7 + 3), process)
+    if to == "all":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    elif to == "parent":
+        process.send_signal(signal.SIGINT)
+    else:
+        os.kill(members(process)[1], signal.SIGTERM)
+    status, line = end(process)
+    assert status == (143 if to == "member" else 130)
+    assert line == f"Told to stop; saved. To go on: python train.py resume={run.folder}"
+    assert 2 * last_step(run.folder) == run.steps()
+    assert not (run.folder / "stderr").exists()
+
+
+@pytest.mark.process
+def test_a_member_that_is_killed_is_one_line(tmp_path: Path) -> None:
+    run = Watched(tmp_path, *TWO)
+    process = run.start()
+    until(lambda: run.steps() >= 2 * (7 + 3), process)
+    os.kill(members(process)[1], signal.SIGKILL)
+    status, line = end(process)
+    assert status == 1
+    assert line.startswith("error: rank 1 was killed by SIGKILL (out of memory?)")
+    assert f"To go on: python train.py resume={run.folder} " in line
+
+
+@pytest.mark.process
+def test_a_group_told_to_stop_as_it_starts_leaves_no_process(tmp_path: Path) -> None:
+    run = Watched(tmp_path, *TWO)
+    process = run.start()
+    assert process.pid is not None
+    until(lambda: len(list(run.folder.glob("stderr/*/*/*/stderr.log"))) == 2, process)
+    pids = members(process)
+    os.killpg(process.pid, signal.SIGINT)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)  # before the members could ask Linux to end with it
+    process.communicate(timeout=60)
+    until_gone = time.monotonic() + 60
+    while any(Path("/proc", str(pid)).exists() for pid in pids):
+        assert time.monotonic() < until_gone
+        time.sleep(0.05)
+
+
 # From Python
 
 
