@@ -225,8 +225,7 @@ def members(process: Process) -> list[int]:
     found = {}
     for child in map(int, below.read_text().split()):
         environment = Path("/proc", str(child), "environ").read_bytes().split(b"\0")
-        (rank,) = (v[5:] for v in environment if v.startswith(b"RANK="))
-        found[int(rank)] = child
+        found |= {int(v[5:]): child for v in environment if v.startswith(b"RANK=")}
     return [found[rank] for rank in sorted(found)]
 
 
@@ -267,7 +266,7 @@ def test_a_group_told_to_stop_as_it_starts_leaves_no_process(tmp_path: Path) -> 
     run = Watched(tmp_path, *TWO)
     process = run.start()
     assert process.pid is not None
-    until(lambda: len(list(run.folder.glob("stderr/*/*/*/stderr.log"))) == 2, process)
+    until(lambda: len(members(process)) == 2, process)
     pids = members(process)
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(0.1)
@@ -319,6 +318,17 @@ def told_to_stop_in_step(number: int, by: signal.Signals = signal.SIGINT) -> Cal
         return whole(self, batch, batch_idx)
 
     return step
+
+
+def test_a_signal_while_a_failed_job_ends_keeps_the_next_from_starting() -> None:
+    with pytest.raises(Interrupted) as told, Interruption.heeded():
+        with Interruption.heeded():
+            Interruption.listen()  # as in training, which fails
+            os.kill(os.getpid(), signal.SIGINT)
+        with Interruption.heeded():
+            pytest.fail("it has started")
+    assert told.value.code == 130
+    assert Interruption.number is None
 
 
 def test_ignored_signals_stay_ignored() -> None:
