@@ -14,6 +14,7 @@ from parts import run
 from warm import start_script
 
 from vae_lab import train
+from vae_lab.distributed import group
 from vae_lab.distributed.signals import STOPPING, Interrupted, Interruption
 from vae_lab.training.module import VAEModule
 
@@ -269,13 +270,24 @@ def test_a_group_told_to_stop_as_it_starts_leaves_no_process(tmp_path: Path) -> 
     until(lambda: len(members(process)) == 2, process)
     pids = members(process)
     os.killpg(process.pid, signal.SIGINT)
-    time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)  # before the members could ask Linux to end with it
-    process.communicate(timeout=60)
-    until_gone = time.monotonic() + 60
-    while any(Path("/proc", str(pid)).exists() for pid in pids):
-        assert time.monotonic() < until_gone
-        time.sleep(0.05)
+    status, line = end(process)
+    assert status == 130
+    how = f"To go on: python train.py resume={run.folder}"
+    assert line == f"Told to stop before the first save. {how}"
+    assert not any(Path("/proc", str(pid)).exists() for pid in pids)
+    assert not (run.folder / "stderr").exists()
+
+
+def test_a_member_whose_parent_has_died_before_ends() -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            group.die_with_parent(os.getpid())  # which is not its parent's
+        except SystemExit as ended:
+            os._exit(7 if ended.code == 1 else 0)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 # From Python
@@ -321,11 +333,11 @@ def told_to_stop_in_step(number: int, by: signal.Signals = signal.SIGINT) -> Cal
 
 
 def test_a_signal_while_a_failed_job_ends_keeps_the_next_from_starting() -> None:
-    with pytest.raises(Interrupted) as told, Interruption.heeded():
+    with Interruption.heeded():
         with Interruption.heeded():
             Interruption.listen()  # as in training, which fails
             os.kill(os.getpid(), signal.SIGINT)
-        with Interruption.heeded():
+        with pytest.raises(Interrupted) as told, Interruption.heeded():
             pytest.fail("it has started")
     assert told.value.code == 130
     assert Interruption.number is None
