@@ -13,13 +13,12 @@ import pytest
 import torch
 from conftest import QUICK, ROOT
 from parts import inspected
-from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from warm import run_script, start_script
 
 from vae_lab import InputError, train
 from vae_lab.distributed import group
-from vae_lab.distributed.signals import STOPPING, Interrupted
+from vae_lab.distributed.signals import STOPPING, Interrupted, Interruption
 
 DDP = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
 SHORT = ("trainer.max_epochs=1", "data=digits", "data.limit=64", "callbacks.progress=null",
@@ -142,15 +141,13 @@ def test_a_group_that_is_told_to_stop_leaves_this_process_as_it_was(
         def run(*arguments: str) -> None:
             seen.append(os.environ.get("WANDB_SERVICE"))
             os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "all"
-            for number in STOPPING:
-                signal.signal(number, signal.SIG_IGN)
-            raise SignalException("told to stop", signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGUSR1)
 
         return run
 
     monkeypatch.setattr(group, "elastic_launch", agent)
     handlers, environment = [signal.getsignal(number) for number in STOPPING], dict(os.environ)
-    with pytest.raises(Interrupted) as told:
+    with pytest.raises(Interrupted) as told, Interruption.heeded():
         group.launch(tmp_path, 2)
     assert told.value.number == signal.SIGUSR1
     assert seen == [None]
@@ -167,9 +164,43 @@ def test_the_first_member_to_fail_is_the_one_that_is_named(tmp_path: Path) -> No
         )
         os.utime(file, ns=(when, when))
         failures[rank] = ProcessFailure(rank, 1, 1, str(file))
-    assert group._first_reason(ChildFailedError("worker", failures)) == "rank 1: 1 fell"
-    silent = {0: ProcessFailure(0, 1, -9, str(tmp_path / "none"))}
-    assert "died" in group._first_reason(ChildFailedError("worker", silent))
+    assert reason(failures) == "rank 1: 1 fell"
+    assert "died" in reason({0: ProcessFailure(0, 1, 1, str(tmp_path / "none"))})
+
+
+def reason(failures: dict[int, ProcessFailure]) -> str:
+    return group._first_reason(ChildFailedError("worker", failures), Path("runs/a"))
+
+
+def test_a_member_that_was_killed_is_named_before_those_that_lost_their_connection(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "0.json"
+    file.write_text(json.dumps({"message": {"message": "closed by peer", "extraInfo": STAMP}}))
+    failures = {
+        0: ProcessFailure(0, 1, 1, str(file)),
+        1: ProcessFailure(1, 2, -signal.SIGKILL, str(tmp_path / "none")),
+        2: ProcessFailure(2, 3, -signal.SIGTERM, str(tmp_path / "none")),  # by the agent, after it
+    }
+    expected = "rank 1 was killed by SIGKILL (out of memory?). To go on: python train.py resume="
+    assert reason(failures).startswith(expected)
+    os.utime(file, (failures[1].timestamp - 30,) * 2)  # the agent itself killed rank 1 at last
+    assert reason(failures) == "rank 0: closed by peer"
+
+
+def test_more_processes_than_cores_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="trainer.devices=1500 asks for more processes than"):
+        train([*QUICK, *DDP, "data=digits", "trainer.devices=1500",
+               f"hydra.run.dir={tmp_path / 'run'}"])  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_members_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(group, "_cores", lambda: 8)
+    with group._environment_of_members(3):
+        assert os.environ["OMP_NUM_THREADS"] == "2"
+    assert "OMP_NUM_THREADS" not in os.environ
 
 
 # Groups that were started from outside

@@ -14,6 +14,7 @@ from parts import run
 from warm import start_script
 
 from vae_lab import train
+from vae_lab.distributed import group
 from vae_lab.distributed.signals import STOPPING, Interrupted, Interruption
 from vae_lab.training.module import VAEModule
 
@@ -214,6 +215,89 @@ def test_ctrl_c_ends_a_sweep_with_the_table_of_what_is_done(tmp_path: Path) -> N
     assert "job 0 has finished before" in stdout
 
 
+# Groups
+
+TWO = ("data=digits", "trainer=ddp", "trainer.devices=2")
+
+
+def members(process: Process) -> list[int]:
+    """The group's processes, by rank."""
+    below = Path("/proc", str(process.pid), "task", str(process.pid), "children")
+    found = {}
+    for child in map(int, below.read_text().split()):
+        environment = Path("/proc", str(child), "environ").read_bytes().split(b"\0")
+        found |= {int(v[5:]): child for v in environment if v.startswith(b"RANK=")}
+    return [found[rank] for rank in sorted(found)]
+
+
+def lives(pid: int) -> bool:
+    status = Path("/proc", str(pid), "status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("to", ["all", "parent", "member"])
+def test_a_group_told_to_stop_saves_at_the_same_step(to: str, tmp_path: Path) -> None:
+    run = Watched(tmp_path, *TWO)
+    process = run.start()
+    assert process.pid is not None
+    until(lambda: run.steps() >= 2 * (7 + 3), process)
+    if to == "all":
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    elif to == "parent":
+        process.send_signal(signal.SIGINT)
+    else:
+        os.kill(members(process)[1], signal.SIGTERM)
+    status, line = end(process)
+    assert status == (143 if to == "member" else 130)
+    assert line == f"Told to stop; saved. To go on: python train.py resume={run.folder}"
+    assert 2 * last_step(run.folder) == run.steps()
+    assert not (run.folder / "stderr").exists()
+
+
+@pytest.mark.process
+def test_a_member_that_is_killed_is_one_line(tmp_path: Path) -> None:
+    run = Watched(tmp_path, *TWO)
+    process = run.start()
+    until(lambda: run.steps() >= 2 * (7 + 3), process)
+    os.kill(members(process)[1], signal.SIGKILL)
+    status, line = end(process)
+    assert status == 1
+    assert line.startswith("error: rank 1 was killed by SIGKILL (out of memory?)")
+    assert f"To go on: python train.py resume={run.folder} " in line
+
+
+@pytest.mark.process
+def test_a_group_told_to_stop_as_it_starts_leaves_no_process(tmp_path: Path) -> None:
+    run = Watched(tmp_path, *TWO)
+    process = run.start()
+    assert process.pid is not None
+    until(lambda: len(members(process)) == 2, process)
+    pids = members(process)
+    os.killpg(process.pid, signal.SIGINT)
+    status, line = end(process)
+    assert status == 130
+    how = f"To go on: python train.py resume={run.folder}"
+    assert line == f"Told to stop before the first save. {how}"
+    deadline = time.monotonic() + 120
+    while any(lives(pid) for pid in pids):  # one that still imports ends when that is done
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not (run.folder / "stderr").exists()
+
+
+def test_a_member_whose_parent_has_died_before_ends() -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            group.die_with_parent(os.getpid())  # which is not its parent's
+        except SystemExit as ended:
+            os._exit(7 if ended.code == 1 else 0)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
 # From Python
 
 
@@ -254,6 +338,17 @@ def told_to_stop_in_step(number: int, by: signal.Signals = signal.SIGINT) -> Cal
         return whole(self, batch, batch_idx)
 
     return step
+
+
+def test_a_signal_while_a_failed_job_ends_keeps_the_next_from_starting() -> None:
+    with Interruption.heeded():
+        with Interruption.heeded():
+            Interruption.listen()  # as in training, which fails
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Interrupted) as told, Interruption.heeded():
+            pytest.fail("it has started")
+    assert told.value.code == 130
+    assert Interruption.number is None
 
 
 def test_ignored_signals_stay_ignored() -> None:

@@ -101,11 +101,6 @@ class LastCheckpoint(lightning.Checkpoint):
         if self.interruption.check(trainer):
             raise Interrupted(self.interruption.number)
 
-    def on_exception(
-        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
-    ) -> None:
-        self.interruption.act()
-
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.act()
 

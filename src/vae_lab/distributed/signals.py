@@ -40,17 +40,20 @@ class Interruption:
     @contextmanager
     def heeded(cls) -> Iterator[None]:
         """Within, signals raise Interrupted where they would have killed; then all is as before."""
-        if not _in_main_thread() or signal.getsignal(signal.SIGTERM) == cls._hear:
-            yield  # no signal reaches this thread; or they are heeded already
+        if not _in_main_thread():  # which alone receives signals
+            yield
             return
         before = {number: signal.getsignal(number) for number in STOPPING}
         cls.act()
+        if cls.number is not None:  # noted while an earlier job ended of something else
+            raise Interrupted(cls.number)
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            cls.number, cls._is_noted = None, False
+            if before[signal.SIGTERM] != cls._hear:  # else a caller goes on heeding them
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+                cls.number, cls._is_noted = None, False
 
     @classmethod
     def listen(cls) -> None:
