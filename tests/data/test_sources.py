@@ -197,3 +197,20 @@ def test_files_of_old_beside_the_raw_ones_are_not_taken_for_mnist(small_mnist: P
         assert not images.pixels.any()
         assert images.labels is not None
         assert images.labels.tolist() == [*range(10)] * 3
+
+
+def test_files_of_old_alone_are_no_mnist(
+    small_mnist: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (small_mnist / "MNIST" / "raw").rename(small_mnist / "away")
+    processed = small_mnist / "MNIST" / "processed"
+    processed.mkdir()
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(30, 28, 28), torch.zeros(30).long()), processed / name)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    with pytest.raises(InputError, match="could not be downloaded"):
+        MNIST(str(small_mnist)).read()
