@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
-from conftest import ROOT
+from conftest import QUICK, ROOT
 
 import vae_lab
 
@@ -26,7 +26,7 @@ def test_there_are_some() -> None:
 def test_a_notebook_runs(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mpl.use("Agg")
     whole = vae_lab.train
-    quick = ["trainer.max_epochs=1", "callbacks.figures=null", "trainer.accelerator=cpu"]
+    quick = [*QUICK[2:], "data.limit=64"]
     monkeypatch.setattr(vae_lab, "train", lambda o: whole([*o, *quick], quiet=True))
     monkeypatch.chdir(tmp_path)
     exec(compile(code_of(notebook), notebook.name, "exec"), {})

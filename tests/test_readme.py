@@ -117,12 +117,12 @@ def test_its_export_runs(digits_run: Path) -> None:
 
 def test_its_python_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = [b for b in blocks("python") if "vae_lab.train(" in b]
-    whole = vae_lab.train
-    monkeypatch.setattr(vae_lab, "train", lambda o: whole([*o, *QUICK], quiet=True))
+    whole, quick = vae_lab.train, ["logger=none", *SHORT]
+    monkeypatch.setattr(vae_lab, "train", lambda o: whole([*o, *quick], quiet=True))
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(code, names)
-    assert names["model"].sample(8, y=3, seed=0).shape == (8, 1, 8, 8)
+    assert names["model"].sample(8, y=3, seed=0).shape == (8, 1, 28, 28)
 
 
 CHOICES = runpy.run_path(str(ROOT / "docs" / "choices.py"))

@@ -13,6 +13,7 @@ from torch.nn.functional import grid_sample
 
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
+from vae_lab.errors import whole_number
 
 # One an outline: bold and oblique cuts are what stroke and shear make of these.
 FONTS = (
@@ -44,7 +45,8 @@ class Glyphs(Source):
     _high = (len(FONTS), 20.0, 12.0, 0.2, 1.5, 1.5, 0.8)
 
     def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed = count, seed
+        self.count = whole_number("data.count", count, 1)
+        self.seed = whole_number("data.seed", seed, 0)
 
     def read(self) -> tuple[Images, None]:
         random = torch.Generator().manual_seed(self.seed)
@@ -52,13 +54,18 @@ class Glyphs(Source):
         low, high = torch.tensor(self._low), torch.tensor(self._high)
         factors = low + (high - low) * torch.rand(self.count, len(low), generator=random)
         factors[:, 0].floor_()
-        return Images(_drawn(labels, factors), labels, factors), None
+        fields = torch.stack([_distances(name, digit) for name in FONTS for digit in range(10)])
+        parts = zip(labels.split(1000), factors.split(1000), strict=True)  # to save memory
+        pixels = torch.cat([_drawn(fields, *part) for part in parts])
+        return Images(pixels, labels, factors), None
 
 
-def _drawn(labels: Tensor, factors: Tensor) -> Tensor:
-    """The images (N, 1, 28, 28), uint8, of these labels (N,) and factors (N, F)."""
+def _drawn(fields: Tensor, labels: Tensor, factors: Tensor) -> Tensor:
+    """The images (N, 1, 28, 28), uint8, of these labels (N,) and factors (N, F).
+
+    `fields` (fonts * 10, 160, 160) are the digits of each font, as `_distances` tells them.
+    """
     font, size, angle, shear, x, y, stroke = factors[:, :, None, None].unbind(1)  # each (N, 1, 1)
-    fields = torch.stack([_distances(name, digit) for name in FONTS for digit in range(10)])
     middle = torch.arange(_SIDE) - (_SIDE - 1) / 2
     right, up = middle - x, -middle[:, None] - y  # (N, 28, 28), of a pixel from the digit's centre
     cos, sin = torch.cos(angle * math.pi / 180), torch.sin(angle * math.pi / 180)

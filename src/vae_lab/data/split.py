@@ -87,15 +87,14 @@ def _check(name: str, images: ImageSet, x_shape: Shape) -> None:
         )
     if labels is None:
         return
-    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
-        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
-        raise InputError(
-            f"the labels of {name} must be whole numbers (torch.int64), one an image, not {kind}."
+    is_tensor = isinstance(labels, Tensor)
+    if not is_tensor or labels.dtype != torch.int64 or labels.shape != (len(images),):
+        kind = (
+            f"{labels.dtype} of shape {tuple(labels.shape)}" if is_tensor else type(labels).__name__
         )
-    if labels.shape != (len(images),):
         raise InputError(
-            f"the labels of {name} must be {len(images)} whole numbers, one an image, not of shape "
-            f"{tuple(labels.shape)}."
+            f"the labels of {name} must be {len(images)} whole numbers (torch.int64), one an "
+            f"image, not {kind}."
         )
 
 
