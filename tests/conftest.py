@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 QUICK = (
     "logger=none",
+    "data=digits",
     "trainer.max_epochs=1",
     "trainer.accelerator=cpu",
     "callbacks.progress=null",
@@ -77,7 +78,7 @@ def colour_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of the embedded default, trained for two epochs."""
+    """A run of the smallest data, trained for two epochs."""
     from vae_lab import train
 
     folder = tmp_path_factory.mktemp("digits") / "run"

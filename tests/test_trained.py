@@ -61,6 +61,56 @@ def test_encode_reconstruct_interpolate(trained: TrainedVAE, images: torch.Tenso
     torch.testing.assert_close(path[[0, -1]], ends)
 
 
+def test_latents_become_images(
+    trained: TrainedVAE, conditional: TrainedVAE, images: torch.Tensor
+) -> None:
+    z = trained.encode(images, seed=0).mean
+    as_reconstructed = trained.reconstruct(images, seed=0)
+    for same in (z, z.numpy(), z.tolist()):
+        torch.testing.assert_close(trained.decode(same), as_reconstructed)
+    assert set(trained.decode(z, mean=False, seed=0).unique().tolist()) <= {0.0, 1.0}
+    by_class = [conditional.decode(z[:1], y=y) for y in (0, 1)]
+    assert not torch.equal(*by_class)
+    with pytest.raises(InputError, match="give it y"):
+        conditional.decode(z)
+    for bad in (z[0], z[:, :5], z[:0]):
+        with pytest.raises(InputError, match=r"latents must be \(N, 32\)"):
+            trained.decode(bad)
+
+
+def test_a_model_tells_what_it_is(trained: TrainedVAE, conditional: TrainedVAE) -> None:
+    told = repr(trained)
+    for part in ("mlp_vae-digits", f"{trained.record['parameters']:,} parameters", "z (32,)",
+                 "Bernoulli over (1, 8, 8)", "trained on digits", "on cpu",
+                 f"best.ckpt of epoch {trained.record['epoch'] + 1}"):  # fmt: skip
+        assert part in told
+    assert "given y" not in told
+    assert "given y" in repr(conditional)
+
+
+def test_a_model_moves(digits_run: Path) -> None:
+    model = load(digits_run)
+    assert model.to("meta") is model
+    assert {p.device.type for p in model.model.parameters()} == {"meta"}
+    assert "on meta" in repr(model)
+
+
+def test_a_label_that_would_not_be_read_is_refused(
+    trained: TrainedVAE, images: torch.Tensor
+) -> None:
+    z = torch.zeros(6, 32)
+    for use in (
+        lambda: trained.sample(8, y=3),
+        lambda: trained.encode(images, y=3),
+        lambda: trained.decode(z, y=3),
+        lambda: trained.reconstruct(images, y=torch.arange(6)),
+        lambda: trained.log_prob(images, num_draws=2, y=3),
+        lambda: trained.interpolate(images[0], images[1], 3, y=[0, 1]),
+    ):
+        with pytest.raises(InputError, match="reads no labels: leave y out"):
+            use()
+
+
 def test_images_may_come_as_they_are(trained: TrainedVAE, images: torch.Tensor) -> None:
     as_bytes = trained.reconstruct(images, seed=0)
     for same in (images / 255, images.numpy(), images[:, 0], (images / 255).double().numpy()):
@@ -91,6 +141,8 @@ def test_a_conditional_model_reads_y(conditional: TrainedVAE, images: torch.Tens
     assert conditional.interpolate(images[0], images[1], 4, y=[0, 1], seed=0).shape[0] == 4
     with pytest.raises(InputError, match="give it y"):
         conditional.log_prob(images, num_draws=2)
+    with pytest.raises(InputError, match="one label or 3"):
+        conditional.sample(3, y=[1, 2])
     for outside in (10, -1):
         with pytest.raises(InputError, match=r"0\.\.9"):
             conditional.sample(2, y=outside)
@@ -115,8 +167,6 @@ def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> No
         trained.interpolate(images[0], images[1], -1)
     with pytest.raises(InputError, match="must be"):
         trained.reconstruct(images[:0])
-    with pytest.raises(InputError, match="one label or 3"):
-        trained.sample(3, y=[1, 2])
 
 
 def test_grey_pixels_have_no_log_prob(tmp_path: Path, images: torch.Tensor) -> None:

@@ -31,7 +31,11 @@ _ENVIRONMENT = {  # of the warm interpreter, whatever a test has changed when it
     "OMP_NUM_THREADS": "1",
 }
 _WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["train", "evaluate", "export", "matplotlib.pyplot"])
+_WARM.set_forkserver_preload(
+    [*(f"vae_lab.commands.{name}" for name in ("train", "evaluate", "export")), "matplotlib.pyplot"]
+)
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Forked:

@@ -2,7 +2,11 @@
 
 import hashlib
 
+import numpy as np
 import torch
+
+_WORDS = slice(24, 24 + 8 * 624)
+"""Bytes of a CPU generator's state: its 624 words of 32 bits, each in a field of 64."""
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -16,16 +20,27 @@ def derive_seed(*parts: int | str) -> int:
 
 
 def seeded_generator(*parts: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A fresh generator on `device`, seeded with `derive_seed(*parts)`."""
-    return torch.Generator(device).manual_seed(derive_seed(*parts))
+    """A fresh generator on `device`, whose stream is a hash of `parts`."""
+    generator = torch.Generator(device)
+    _seed(generator, *parts)
+    return generator
 
 
 def reseed(device: torch.device, *parts: int | str) -> None:
-    """Seed torch's own generators for work on `device` with `derive_seed(*parts)`.
+    """Let the streams of torch's own generators for work on `device` be hashes of `parts`.
 
     As `torch.manual_seed`, which spends 2 ms a call on devices that are not there.
     """
-    seed = derive_seed(*parts)
-    torch.default_generator.manual_seed(seed)
+    _seed(torch.default_generator, *parts)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        torch.cuda.manual_seed(derive_seed(*parts))
+
+
+def _seed(generator: torch.Generator, *parts: int | str) -> None:
+    """On the CPU, fill the whole state: `manual_seed` takes 32 bits there, and 64 on a GPU."""
+    generator.manual_seed(derive_seed(*parts))
+    if generator.device.type == "cpu":
+        state = generator.get_state()
+        words = np.frombuffer(hashlib.shake_128(repr(parts).encode()).digest(4 * 624), "<u4")
+        state.numpy()[_WORDS] = words.astype(np.uint64).view(np.uint8)
+        generator.set_state(state)

@@ -96,6 +96,14 @@ def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
         return None
 
 
+def is_discrete(p: Distribution) -> bool:
+    """Whether p says that its support is discrete."""
+    try:
+        return bool(p.support.is_discrete)  # type: ignore[union-attr]
+    except NotImplementedError:
+        return False
+
+
 @full_precision
 def centre(q: Distribution) -> Tensor:
     """The one point that stands for q in figures, codes and active units, (*batch, *Z).
@@ -107,11 +115,7 @@ def centre(q: Distribution) -> Tensor:
     tensor([0., 1.])
     """
     try:
-        discrete = q.support.is_discrete  # type: ignore[union-attr]
-    except NotImplementedError:
-        discrete = False
-    try:
-        return q.mode if discrete else q.mean
+        return q.mode if is_discrete(q) else q.mean
     except NotImplementedError:
         return q.sample((64,)).mean(0)
 

@@ -36,7 +36,9 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Tr
     record.pop("ranks", None)  # tensors, which resuming alone reads
     facts = record["data"]
     preparation = Preparation(facts["binarize"], facts["dequantize"])
-    return TrainedVAE(model, preparation, {**record, "epoch": content["epoch"]})
+    step = content.get("global_step", record.get("step"))  # of exported weights: as recorded
+    record |= {"checkpoint": path.name, "epoch": content["epoch"], "step": step}
+    return TrainedVAE(model, preparation, record)
 
 
 class TrainedVAE:
@@ -45,13 +47,15 @@ class TrainedVAE:
     Images x are (N, *X), tensor or numpy array, uint8 or float in [0, 1]; floats are read as k/255
     where the model was trained on 8-bit data. They are prepared (binarised, dequantised) here as
     they were in training, so results vary with `seed` where that draws noise. Labels y are an int
-    for all, or N of them; only conditional models need them. Images that come out are (N, *X) float
-    in [0, 1]. A `seed` makes a result reproducible and leaves torch's own generators as they were.
+    for all, or N of them; conditional models need them, others refuse them. Images that come out
+    are (N, *X) float in [0, 1], on the model's device. A `seed` makes a result reproducible and
+    leaves torch's own generators as they were.
 
     Attributes:
         model: The torch module.
         preparation: From pixels to the model's x.
-        record: Where the model came from: its configuration, data, commit and epoch.
+        record: Where the model came from: its configuration, data, commit, checkpoint, epoch (from
+            0) and step.
     """
 
     def __init__(
@@ -59,14 +63,30 @@ class TrainedVAE:
     ) -> None:
         self.model, self.preparation, self.record = model, preparation, record
 
+    def __repr__(self) -> str:
+        model, record = self.model, self.record
+        z = f"z {model.z_shape}" if isinstance(model, VAE) else f"{model.num_units} latent units"
+        given = " given y" if model.reads_labels else ""
+        return (
+            f"TrainedVAE({record['config']['name']}: {record['parameters']:,} parameters, {z}, "
+            f"{type(model.likelihood).__name__} over {model.x_shape}{given}; trained on "
+            f"{record['measure']['data']}, {record['checkpoint']} of epoch {record['epoch'] + 1}; "
+            f"on {self._device})"
+        )
+
+    def to(self, device: str | torch.device) -> "TrainedVAE":
+        """Move the model to `device`, where its results will lie; itself."""
+        self.model.to(device)
+        return self
+
     @torch.no_grad()
     def sample(
         self, n: int, y: Labels = None, *, mean: bool = True, seed: int | None = None
     ) -> Tensor:
         """`n` images from the prior: decoder means, or draws of x with `mean=False`.
 
-        A conditional model given no y draws labels uniformly. Raises InputError for n below 1 or a
-        label outside the classes.
+        A conditional model given no y draws labels uniformly. Raises InputError for n below 1, a
+        label outside the classes, and any label where the model reads none.
         """
         whole_number("n", n, 1)
         with self._seeded(seed):
@@ -81,6 +101,23 @@ class TrainedVAE:
         with self._seeded(seed):
             batch = self._batch(x, y)
             return self._vae.q_z(batch.x, batch.y)
+
+    @torch.no_grad()
+    def decode(
+        self, z: Any, y: Labels = None, *, mean: bool = True, seed: int | None = None
+    ) -> Tensor:
+        """The images of latents z, (N, *Z): decoder means, or draws of x with `mean=False`.
+
+        Raises InputError for z of another shape, and for labels as `sample` does.
+        """
+        model = self._vae
+        latents = torch.as_tensor(z, dtype=torch.float32, device=self._device)
+        if latents.shape[1:] != model.z_shape or not len(latents):
+            wanted = ", ".join(map(str, model.z_shape))
+            raise InputError(f"latents must be (N, {wanted}), not {tuple(latents.shape)}.")
+        with self._seeded(seed):
+            p_x = model.p_x(latents, self._labels(y, len(latents)))
+            return p_x.mean if mean else p_x.sample()
 
     @torch.no_grad()
     def reconstruct(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Tensor:
@@ -165,6 +202,8 @@ class TrainedVAE:
 
     def _labels(self, y: Labels, n: int) -> Tensor | None:
         if y is not None:
+            if not self.model.reads_labels:
+                raise InputError("this model reads no labels: leave y out.")
             y = torch.as_tensor(y, device=self._device).long()
             if y.shape not in ((), (n,)):
                 raise InputError(f"y must be one label or {n} of them, not {tuple(y.shape)}.")

@@ -13,6 +13,7 @@ from parts import Weighed, Weights, datamodule, run, same, trainer, training, we
 
 from vae_lab import InputError, load
 from vae_lab.callbacks import BestCheckpoint, LastCheckpoint, WeightAverage
+from vae_lab.callbacks.averaging import moved
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
 from vae_lab.data import Digits
@@ -57,16 +58,32 @@ def fit(
 
 
 def test_the_average_is_the_one_by_hand() -> None:
-    module, seen = fit(WeightAverage(decay=0.6))
-    by_hand = seen.steps[0]
-    for step in seen.steps[1:2]:
-        by_hand = {name: 0.6 * by_hand[name] + 0.4 * step[name] for name in by_hand}
-    assert same(seen.validated[0], by_hand, 1e-6)
-    assert same(seen.shown[0], by_hand, 1e-6)
-    for step in seen.steps[2:]:
-        by_hand = {name: 0.6 * by_hand[name] + 0.4 * step[name] for name in by_hand}
-    assert same(weights(module), by_hand, 1e-6)
+    module, seen = fit(WeightAverage(decay=0.22))
+    by_hand = [seen.steps[0]]
+    for step, kept in zip(seen.steps[1:], (2 / 11, 0.22, 0.22), strict=True):  # 3 / 12 is more
+        before = by_hand[-1]
+        by_hand.append({name: kept * before[name] + (1 - kept) * step[name] for name in step})
+    assert same(seen.validated[0], by_hand[1], 1e-6)
+    assert same(seen.shown[0], by_hand[1], 1e-6)
+    assert same(weights(module), by_hand[3], 1e-6)
     assert not same(weights(module), seen.steps[-1], 1e-4)
+
+
+def test_the_decay_warms_up() -> None:
+    kept = [moved(0.999, torch.tensor(1.0), torch.tensor(0.0), torch.tensor(t)) for t in range(4)]
+    torch.testing.assert_close(torch.stack(kept), torch.tensor([1 / 10, 2 / 11, 3 / 12, 4 / 13]))
+    late = moved(0.999, torch.tensor(1.0), torch.tensor(0.0), torch.tensor(10_000))
+    torch.testing.assert_close(late, torch.tensor(0.999))
+
+
+def test_on_a_short_run_the_average_does_not_lose(tmp_path: Path) -> None:
+    plain, averaged = (
+        run(tmp_path / ema, "data=digits", f"ema={ema}", "trainer.max_epochs=3").metrics
+        for ema in ("none", "default")
+    )
+    assert averaged["train/elbo"] == plain["train/elbo"]  # trained alike, under the same noise
+    for metric in ("val/elbo", "test/elbo"):
+        assert averaged[metric] >= plain[metric]
 
 
 def test_training_itself_is_as_without() -> None:
@@ -79,13 +96,15 @@ def test_training_itself_is_as_without() -> None:
 
 
 def test_checkpoints_hold_the_average_and_what_training_goes_on_from(tmp_path: Path) -> None:
-    best, last = BestCheckpoint(str(tmp_path)), LastCheckpoint(str(tmp_path))
-    _, seen = fit(WeightAverage(decay=0.9), best, last)
-    for name in ("best", "last"):
-        kept = torch.load(tmp_path / f"{name}.ckpt", weights_only=True)
-        epoch = kept["epoch"]
-        assert same(of(kept, "state_dict"), seen.validated[epoch])
-        assert same(of(kept, "current_model_state"), seen.steps[2 * epoch + 1])
+    keep = BestCheckpoint(str(tmp_path)), LastCheckpoint(str(tmp_path))
+    _, seen = fit(WeightAverage(decay=0.9), *keep)
+    best, last = (
+        torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
+    )
+    for kept in (best, last):
+        assert same(of(kept, "state_dict"), seen.validated[kept["epoch"]])
+    assert same(of(last, "current_model_state"), seen.steps[2 * last["epoch"] + 1])
+    assert set(best) == {"state_dict", "epoch", "global_step", "vae_lab"}  # weights alone
 
 
 @pytest.mark.parametrize("steps", [2, 3])

@@ -159,7 +159,7 @@ def test_the_commands_take_a_folder_of_ones_own(
     command: Command, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, conf = tmp_path / "run", ("--config-dir", str(place / "my_conf"))
-    asked = ("data=stripes", "model/prior=wide", *QUICK, f"hydra.run.dir={folder}")
+    asked = (*QUICK, "data=stripes", "model/prior=wide", f"hydra.run.dir={folder}")
     said = one_line_of(command("train.py", *conf, *asked))
     assert "VAE_LAB_TRUST=own_parts" in said
     assert not folder.exists()
@@ -193,8 +193,8 @@ def test_a_group_and_a_sweep_preset_of_ones_own(
     command: Command, place: Path, tmp_path: Path
 ) -> None:
     finished = command(
-        "train.py", "--config-dir", str(place / "my_conf"), "sweep=two_seeds", "data=stripes",
-        "model/prior=wide", *QUICK, "trainer=ddp", f"hydra.sweep.dir={tmp_path / 'sweep'}",
+        "train.py", "--config-dir", str(place / "my_conf"), *QUICK, "sweep=two_seeds",
+        "data=stripes", "model/prior=wide", "trainer=ddp", f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr
     for job in ("0", "1"):

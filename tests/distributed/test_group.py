@@ -22,7 +22,7 @@ from vae_lab.distributed import group
 from vae_lab.distributed.signals import STOPPING, Interrupted
 
 DDP = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
-SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
+SHORT = ("trainer.max_epochs=1", "data=digits", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null")  # fmt: skip
 
 STAMP = {"py_callstack": "", "timestamp": "0"}  # torch counts in seconds
@@ -73,8 +73,8 @@ def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
 ) -> None:
     folder, status, stderr = sweeps["failing"]
     assert status == 1
-    assert "error in job 1: rank 1: RuntimeError: rank 1 of the job with seed 1" in stderr
-    assert "error in job 0" not in stderr
+    assert "error in job 2/3  seed=1: rank 1: RuntimeError: rank 1 of the job with seed 1" in stderr
+    assert "error in job 1/" not in stderr
     assert not (folder / "1" / "result.json").exists()
     (log,) = (folder / "1" / "stderr").glob("*/*/1/stderr.log")
     assert "struck" in log.read_text()

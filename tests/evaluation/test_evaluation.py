@@ -16,7 +16,8 @@ from torch.distributions import Distribution, MultivariateNormal
 from vae_lab.callbacks.latents import summary
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.evidence import bytes_per_draw, evidence
-from vae_lab.evaluation.figures import classes, image_grid, plot_all, save_figures
+from vae_lab.evaluation.figures import classes, plot_all, save_figures
+from vae_lab.evaluation.grid import image_grid
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.model import LatentVariableModel
@@ -271,10 +272,10 @@ def test_shuffling_keeps_images_and_permutes_labels() -> None:
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ({}, {"reconstructions", "samples", "interpolation"}),
+        ({}, {"reconstructions", "samples", "interpolation", "traversals"}),
         ({"z_shape": (2,)}, {"latent_means", "manifold"}),
         ({"encoder_conditioning": Concat, "decoder_conditioning": Concat}, {"classes"}),
-        ({"prior": ClassMeans}, {"classes", "class_path"}),
+        ({"prior": ClassMeans}, {"classes", "class_path", "traversals"}),
         ({"x_shape": (3, 32, 32)}, {"reconstructions"}),
         ({"x_shape": (2, 8, 8)}, {"samples"}),
     ],

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,13 +15,16 @@ from conftest import QUICK
 from vae_lab import InputError, train
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
+from vae_lab.evaluation.labels import sample_accuracy
 from vae_lab.evaluation.statistics import active_units
+from vae_lab.trace import Batch
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CARRIED = {  # what PROTOCOLS says a figure must carry
     "measure", "preparation_seed", "num_draws", "parameters", "epochs", "training_seconds",
-    "device", "ema", "commit", "items",
+    "device", "ema", "commit", "items", "training", "likelihood", "latent_units", "checkpoint",
+    "step", "batch_size", "memory_mib", "draws",
 }  # fmt: skip
 
 
@@ -52,7 +56,7 @@ def test_the_command_writes_figures_with_errors_and_origin(
     assert figures["bits_per_dim_nll"]["value"] == pytest.approx(bits)
     assert report["items"] == report["of_test_items"] == 297
     assert report["epochs"] in (1, 2)
-    assert (tmp_path / "figures" / "reconstructions.png").is_file()
+    assert (tmp_path / "evaluation" / "reconstructions.png").is_file()
     assert "negative_elbo" in finished.stdout
 
 
@@ -68,6 +72,86 @@ def test_it_needs_the_checkpoint_alone(digits_run: Path, tmp_path: Path) -> None
 def test_a_subset_is_stated(digits_run: Path, tmp_path: Path) -> None:
     report = evaluate(digits_run, tmp_path, "limit=50")
     assert (report["items"], report["of_test_items"]) == (50, 297)
+
+
+def test_a_figure_says_of_which_checkpoint_of_which_training_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = train(
+        [*QUICK, "data=digits", "data.limit=64", "data.batch_size=16", "optimizer.lr=0.002",
+         "seed=7", "trainer.max_epochs=2", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    report = evaluate(trained.folder / "checkpoints" / "last.ckpt", tmp_path, "batch_size=50")
+    assert (report["checkpoint"], report["epochs"], report["step"]) == ("last.ckpt", 2, 8)
+    assert (report["likelihood"], report["latent_units"]) == ("Bernoulli", 32)
+    assert (report["batch_size"], report["memory_mib"]) == (50, 512)
+    training = report["training"]
+    assert (training["seed"], training["batch_size"]) == (7, 16)
+    assert training["optimizer"]["_target_"] == "torch.optim.Adam"
+    assert training["optimizer"]["lr"] == 0.002
+    assert training["objective"]["_target_"] == "vae_lab.objectives.ELBO"
+    assert "last.ckpt of epoch 2, step 8" in capsys.readouterr().out
+
+
+def test_what_is_printed_fits_a_terminal_and_says_what_the_draws_are_worth(
+    conditional_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "80")
+    draws = evaluate(conditional_run, tmp_path, "num_draws=40", "limit=60", "samples_per_class=5")[
+        "draws"
+    ]
+    told = capsys.readouterr().out
+    lines = [line for line in told.splitlines() if not line.startswith("Written: ")]
+    assert max(map(len, lines)) <= 80
+    assert 1 <= draws["effective_least"] <= draws["effective_mean"] <= 40
+    assert 0 < draws["rise_mean"] <= draws["rise_largest"]
+    assert 0 < draws["monte_carlo_error"] < 1
+    for row in ("effective draws", "rise of log p(x) from 4 draws", "Monte Carlo error of nll"):
+        assert row in told
+
+
+def test_weights_that_cannot_be_trusted_are_said_to_be_so(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(digits_run / "checkpoints" / "best.ckpt", weights_only=True)
+    weights = content["state_dict"]
+    last = [name for name in weights if name.startswith("model.decoder")][-2:]
+    for name in last:  # a decoder that the posterior was not trained for
+        weights[name] = 40 * torch.randn_like(weights[name])
+    torch.save(content, tmp_path / "other.ckpt")
+    report = evaluate(tmp_path / "other.ckpt", tmp_path, "limit=50")
+    assert report["draws"]["items_in_doubt"] > 0
+    assert len(report["draws"]["doubts"]) == 2
+    assert "Note: " in capsys.readouterr().out
+
+
+def test_one_draw_says_nothing_of_itself(digits_run: Path, tmp_path: Path) -> None:
+    assert evaluate(digits_run, tmp_path, "num_draws=1", "limit=20")["draws"] is None
+
+
+def test_evaluation_leaves_the_figures_of_the_training(tmp_path: Path) -> None:
+    overrides = [o for o in QUICK if "figures" not in o]
+    folder = tmp_path / "run"
+    train([*overrides, "data=digits", "data.limit=40", f"hydra.run.dir={folder}"], quiet=True)
+    before = {path: path.read_bytes() for path in (folder / "figures").iterdir()}
+    evaluate(folder, folder)
+    assert {path: path.read_bytes() for path in (folder / "figures").iterdir()} == before
+    assert (folder / "evaluation" / "samples.png").is_file()
+
+
+def test_a_limit_binds_the_classifier_too(
+    conditional_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(model: Any, train: Batch, test: Batch, per_class: int, seed: int) -> dict:
+        seen.extend((len(train.x), len(test.x)))
+        return sample_accuracy(model, train, test, per_class, seed)
+
+    monkeypatch.setattr("vae_lab.evaluation.score.sample_accuracy", counted)
+    evaluate(conditional_run, tmp_path, "limit=60", "num_draws=1", "samples_per_class=5")
+    assert seen == [60, 60]
 
 
 def test_the_batch_size_and_the_memory_change_nothing_but_noise(

@@ -26,23 +26,28 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     return watched
 
 
+def saved(watched: Watched, name: str) -> dict:
+    return torch.load(watched.folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
 def last(watched: Watched) -> dict:
-    return torch.load(watched.folder / "checkpoints" / "last.ckpt", weights_only=True)
+    return saved(watched, "last")
 
 
 def saved_steps(watched: Watched) -> int:
     """How many steps its newest checkpoint is behind; none before the first."""
-    saved = (watched.folder / "checkpoints" / "last.ckpt").is_file()
-    return last(watched)["global_step"] if saved else 0
+    begun = (watched.folder / "checkpoints" / "last.ckpt").is_file()
+    return last(watched)["global_step"] if begun else 0
 
 
 def assert_same_run(resumed: Watched, whole: Watched) -> None:
     """The same losses at every step, weights, figures and logged curve."""
     assert resumed.curve() == whole.curve()
-    ours, theirs = last(resumed)["state_dict"], last(whole)["state_dict"]
-    assert ours.keys() == theirs.keys()
-    for key, value in theirs.items():
-        assert torch.equal(ours[key], value), key
+    for name in ("last", "best"):
+        ours, theirs = (saved(watched, name)["state_dict"] for watched in (resumed, whole))
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            assert torch.equal(ours[key], value), key
     results = [json.loads((w.folder / "result.json").read_text()) for w in (resumed, whole)]
     assert results[0] == results[1]
     assert logged(resumed) == logged(whole)
@@ -72,6 +77,18 @@ def test_a_killed_run_goes_on_bit_by_bit(moment: int, tmp_path: Path, whole: Wat
     assert_same_run(run, whole)
 
 
+@pytest.mark.parametrize("moment", range(2))
+def test_a_run_killed_between_two_saves_goes_on_and_keeps_the_same_best(
+    moment: int, tmp_path: Path, whole: Watched
+) -> None:
+    run = Watched(tmp_path, "callbacks.last.every_n_seconds=10")  # epochs end far sooner
+    run.kill_after(random.Random(moment).randrange(2 * 13 + 1, 4 * 13))
+    assert saved_steps(run) == 13  # the first epoch's end
+    assert saved(run, "best")["epoch"] == 0  # no later than what training goes on from
+    run.finish("resume=run")
+    assert_same_run(run, whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", range(3, 13))
 def test_a_run_killed_at_ten_more_moments(moment: int, tmp_path: Path, whole: Watched) -> None:
@@ -89,7 +106,7 @@ def test_a_terminated_run_saves_within_the_epoch_and_goes_on_there(
     steps = run.steps()
     assert last(run)["global_step"] == steps  # not the end of the epoch before
     said = run.finish("resume=run")
-    assert f"goes on from last.ckpt, epoch 2, step {steps}" in said
+    assert f"goes on from last.ckpt, epoch 3, step {steps}" in said
     assert run.steps() == whole.steps()  # no step was made twice
     assert_same_run(run, whole)
 
@@ -186,7 +203,7 @@ def test_a_last_checkpoint_cut_short_costs_an_epoch_and_no_bit(
     run.kill_after(2 * 13 + 4)
     path = run.folder / "checkpoints" / "last.ckpt"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    assert "goes on from previous.ckpt, epoch 0" in run.finish("resume=run")
+    assert "goes on from previous.ckpt, epoch 1" in run.finish("resume=run")
     assert_same_run(run, whole)
 
 

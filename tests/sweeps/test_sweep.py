@@ -19,7 +19,7 @@ from warm import Forked, start_script
 from vae_lab.config.compose import compose_config
 from vae_lab.sweeps.table import write_table
 
-SHORT = ("trainer.max_epochs=1", "data.limit=64", "callbacks.progress=null",
+SHORT = ("trainer.max_epochs=1", "data=digits", "data.limit=64", "callbacks.progress=null",
          "callbacks.figures=null", "trainer.accelerator=cpu", "model.encoder.widths=[16]",
          "model.decoder.widths=[16]")  # fmt: skip
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from vae_lab.evaluation.measure import Measure
+from vae_lab.storage.run_config import write_config
 from vae_lab.storage.run_folder import LOCK, RunFolder
 from vae_lab.support import Support
 from vae_lab.sweeps import rows as sweep_rows
@@ -42,7 +43,7 @@ def job(
     (folder / LOCK).touch()
     own = {"run_dir": str(folder), "run_id": folder.name, "name": folder.name, "logger": None}
     told = {"config_digest": folder.name, "overrides": overrides or {}, "seed": seed}
-    (folder / "config.yaml").write_text(json.dumps({**own, **told, **config}))
+    write_config(folder / "config.yaml", json.dumps({**own, **told, **config}) + "\n")
     if best is not None:
         found = {"metrics": {"test/elbo": best - 1}, "best": best, "measure": asdict(measure)}
         RunFolder(folder).finish({**found, **(ended or {})})

@@ -1,5 +1,6 @@
 """The LightningModule: true bounds, reproducible losses, selection, and a stop at NaN."""
 
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -168,7 +169,7 @@ def test_selection_starts_after_the_warmup(tmp_path: Path) -> None:
     class Watched(BestCheckpoint):
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             super().on_train_epoch_end(trainer, pl_module)
-            if self.best_model_score is not None:
+            if self.epoch is not None:
                 saved.append(trainer.current_epoch)
 
     module = training(partial(ELBO, beta=LinearWarmup(3)))
@@ -183,12 +184,72 @@ def test_selection_starts_after_the_warmup(tmp_path: Path) -> None:
     assert fit.current_epoch == 4  # and patience counts from there
 
 
-@pytest.mark.parametrize("objective", ["elbo", "iwae"])
-def test_best_is_selected_on_the_true_elbo(tmp_path: Path, objective: str) -> None:
-    draws = ["estimator.num_draws=4"] if objective == "iwae" else []
-    finished = run(tmp_path / "r", f"objective={objective}", "trainer.max_epochs=3", *draws)
+IWAE = ("objective=iwae", "estimator.num_draws=4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "monitor"),
+    [
+        ([], "val/elbo"),
+        (["objective.beta.value=0.1"], "val/objective"),
+        (["objective.beta.value=0.1", "monitor=elbo"], "val/elbo"),
+        (["objective/beta=linear_warmup", "objective.beta.epochs=2"], "val/elbo"),
+        (IWAE, "val/objective"),
+        ([*IWAE, "monitor=elbo"], "val/elbo"),
+    ],
+    ids=str,
+)
+def test_what_selects_is_a_choice(tmp_path: Path, asked: list[str], monitor: str) -> None:
+    keep = ["callbacks.last.every_n_seconds=0", "trainer.max_epochs=3", "data.limit=256"]
+    finished = run(tmp_path / "r", "data=digits", *keep, *asked)
+    told = json.loads((finished.folder / "result.json").read_text())
+    assert told["monitor"] == monitor
     assert finished.best is not None
-    assert finished.best >= finished.metrics["val/elbo"] - 1e-4
+    assert finished.best >= finished.metrics[monitor]
+    best = torch.load(finished.folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["epoch"] + 1 == told["best_epoch"]
+    assert best["vae_lab"]["metrics"][monitor] == finished.best
+
+
+def test_below_beta_1_what_is_kept_is_a_trained_model(tmp_path: Path) -> None:
+    asked = ["data=digits", "data.batch_size=128", "trainer.max_epochs=12", "optimizer.lr=0.01",
+             "objective.beta.value=0.02"]  # fmt: skip
+    trained = run(tmp_path / "trained", *asked)
+    kept = torch.load(trained.folder / "checkpoints" / "best.ckpt", weights_only=True)
+    assert kept["epoch"] > 6
+    early = run(tmp_path / "early", *asked, "monitor=elbo")
+    results = [json.loads((r.folder / "result.json").read_text()) for r in (trained, early)]
+    assert [result["objective"] for result in results] == ["beta 0.02"] * 2
+    assert results[0]["best_epoch"] > 6 > results[1]["best_epoch"]
+    assert trained.metrics["test/objective"] > early.metrics["test/objective"] + 1
+    assert early.metrics["test/elbo"] > trained.metrics["test/elbo"] + 1  # it kept what it chose
+
+
+def test_another_monitor_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown monitor 'loss'. There are: elbo, objective"):
+        run(tmp_path / "r", "monitor=loss")
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("selects", ["scheduler=plateau", "early_stopping=patience"])
+def test_what_follows_the_monitor(tmp_path: Path, selects: str) -> None:
+    by_elbo, by_objective = (
+        run(
+            tmp_path / monitor, "data=digits", "objective.beta.value=0.02", "optimizer.lr=0.01",
+            selects, selects.split("=")[0] + ".patience=1", f"monitor={monitor}",
+            "trainer.max_epochs=8", "data.limit=800", "test=false",
+        )
+        for monitor in ("elbo", "objective")
+    )  # fmt: skip
+    ended = [
+        torch.load(r.folder / "checkpoints" / "last.ckpt", weights_only=True)
+        for r in (by_elbo, by_objective)
+    ]
+    if selects == "scheduler=plateau":
+        rates = [content["optimizer_states"][0]["param_groups"][0]["lr"] for content in ended]
+        assert rates[0] < rates[1] == 0.01
+    else:
+        assert ended[0]["epoch"] < ended[1]["epoch"] == 7
 
 
 def test_a_warmup_longer_than_the_training_is_refused(tmp_path: Path) -> None:
@@ -200,22 +261,26 @@ def test_a_warmup_longer_than_the_training_is_refused(tmp_path: Path) -> None:
         run(folder, "objective/beta=linear_warmup", "trainer.max_epochs=50", "+trainer.max_steps=9")
 
 
+@pytest.mark.parametrize(("pause", "last"), [(0, 1), (10, 0)])
 def test_nan_stops_names_the_step_and_keeps_the_last_good_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause: int, last: int
 ) -> None:
     clean = ELBO.values
 
     def poisoned(self: ELBO, trace: Any, epoch: Tensor) -> Tensor:
         value = clean(self, trace, epoch)
-        return value * float("nan") if float(epoch) >= 2.5 else value
+        return value * float("nan") if 2.5 <= float(epoch) < math.inf else value
 
     monkeypatch.setattr(ELBO, "values", poisoned)
     folder = tmp_path / "run"
-    with pytest.raises(InputError, match=r"NaN or infinite at step 95 \(epoch 2\)"):
-        run(folder, "trainer.max_epochs=5")
-    for name in ("best", "last"):
+    with pytest.raises(InputError, match=r"NaN or infinite at step 95 \(epoch 3\)"):
+        run(
+            folder, "data=digits", "trainer.max_epochs=5", "optimizer.lr=0.003",
+            f"callbacks.last.every_n_seconds={pause}",
+        )  # fmt: skip
+    for name, epoch in (("best", 1), ("last", last)):
         content = torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-        assert content["epoch"] == 1
+        assert content["epoch"] == epoch
         weights = [v for k, v in content["state_dict"].items() if k.startswith("model.")]
         assert all(w.isfinite().all() for w in weights)
 
@@ -230,13 +295,17 @@ def test_an_explosion_in_an_epochs_last_step_is_not_saved(
     assert not (folder / "checkpoints").exists()
 
 
-def test_validation_is_scored_at_the_beta_of_its_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("beta", ["linear_warmup", "cyclical"])
+def test_validation_is_scored_with_the_schedule_at_rest(tmp_path: Path, beta: str) -> None:
+    length = "period" if beta == "cyclical" else "epochs"
     metrics = run(
-        tmp_path / "run", "objective/beta=cyclical", "objective.beta.period=2",
+        tmp_path / "run", "data=digits", f"objective/beta={beta}", f"objective.beta.{length}=3",
         "trainer.max_epochs=4",
     ).metrics  # fmt: skip
-    # The cycle's last steps train at beta = 1: the objective is the ELBO there.
-    assert metrics["val/objective"] == pytest.approx(metrics["val/elbo"], rel=1e-5)
+    for split in ("val", "test"):
+        assert metrics[f"{split}/objective"] == pytest.approx(metrics[f"{split}/elbo"], rel=1e-5)
+    if beta == "cyclical":  # the fourth epoch trains at beta below 1, and says so
+        assert metrics["train/objective"] > metrics["train/elbo"] + 0.1
 
 
 def test_figures_are_drawn_at_the_end_also_without_a_test(tmp_path: Path) -> None:

@@ -2,15 +2,20 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
+from torch import Tensor
 
 from vae_lab.errors import InputError
 
 
-class WeightAverage(lightning.EMAWeightAveraging):
+class WeightAverage(lightning.WeightAveraging):
     """An exponential moving average of the weights, moved after every optimiser step.
+
+    After t steps it decays by (1 + t) / (10 + t), until that reaches `decay`: the weights that
+    training began with leave it soon, and a short run's average is no half-trained model.
 
     Validation, figures, the test and every checkpoint's `state_dict` have the averaged weights; a
     checkpoint keeps those that training goes on from under `current_model_state`. Buffers, such as
@@ -18,10 +23,10 @@ class WeightAverage(lightning.EMAWeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
-        """Raises InputError unless `decay`, per step, is within [0, 1)."""
+        """Raises InputError unless `decay`, per step in the long run, is within [0, 1)."""
         if not 0 <= decay < 1:
             raise InputError(f"ema.decay must be 0 or more and below 1, not {decay}.")
-        super().__init__(use_buffers=False, decay=decay)
+        super().__init__(use_buffers=False, avg_fn=partial(moved, decay))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert self._average_model is not None
@@ -50,6 +55,12 @@ class WeightAverage(lightning.EMAWeightAveraging):
             buffers = zip(self._average_model.module.buffers(), pl_module.buffers(), strict=True)
             for average, current in buffers:
                 average.copy_(current)
+
+
+def moved(decay: float, average: Tensor, current: Tensor, steps: Tensor) -> Tensor:
+    """The average of a weight after one more step; `steps`, a scalar, are those within it."""
+    kept = ((1 + steps) / (10 + steps)).clamp(max=decay)
+    return kept * average + (1 - kept) * current
 
 
 @contextmanager

@@ -1,15 +1,20 @@
-"""Figures while training: to the logger, and as PNG in the run folder."""
+"""Figures while training: as PNG in the run folder, and to the logger."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 
 from vae_lab.callbacks.averaging import averaged_weights
+from vae_lab.callbacks.latents import training_units
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
 from vae_lab.errors import whole_number
+from vae_lab.evaluation.curves import curves
 from vae_lab.evaluation.figures import plot_all, save_figures
+from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.loggers import log_image
 from vae_lab.training.module import VAEModule
 
@@ -18,7 +23,8 @@ class Figures(Callback):
     """Plots held-out images, samples and latents every `every_n_epochs`, and at the end.
 
     Held-out are validation images while training (without any, training images), test images at
-    the end.
+    the end: some at random, the same every time. curves.png shows every epoch so far, those before
+    a run was resumed too.
     """
 
     def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
@@ -29,14 +35,25 @@ class Figures(Callback):
             every_n_epochs: 0 plots at the end alone.
             num_images: At most so many images' latents are plotted.
         """
+        self.epochs: dict[int, dict[str, float]] = {}  # metrics of each, counted from 1
+        self.kl: list[float] = []  # of each unit of z, in nats, when they were last looked at
         self.folder = Path(folder)
         self.every = whole_number("callbacks.figures.every_n_epochs", every_n_epochs, 0)
         self.num_images = whole_number("callbacks.figures.num_images", num_images, 1)
 
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking:
+            assert isinstance(pl_module, VAEModule)
+            self._note(trainer, pl_module, "val", pl_module.units.compute())
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, VAEModule)
+        held_out = _held_out(trainer)
+        units = training_units(trainer, pl_module, self.num_images) if held_out == "train" else None
+        self._note(trainer, pl_module, "train", units)
         if self.every > 0 and (trainer.current_epoch + 1) % self.every == 0:
             with averaged_weights(trainer, pl_module):
-                self._plot(trainer, pl_module, _held_out(trainer))
+                self._plot(trainer, pl_module, held_out)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every == 0 or trainer.current_epoch % self.every != 0:
@@ -52,14 +69,33 @@ class Figures(Callback):
                 self._plot_all(trainer, module, split)
 
     def _plot_all(self, trainer: Trainer, module: VAEModule, split: str) -> None:
-        data = _data(trainer)
-        shown = torch.arange(len(data.splits[split]))[: self.num_images]
-        batch = next(data.batches(split, self.num_images, module.device, shown))
+        batch = _data(trainer).random_items(split, self.num_images, module.device, seed=0)
         with torch.random.fork_rng():
             figures = plot_all(module.model, batch, split)
         for name, path in save_figures(figures, self.folder).items():
             for logger in trainer.loggers:
                 log_image(logger, f"media/{name}", path, trainer.global_step)
+        if self.epochs:  # loggers draw curves themselves
+            save_figures({"curves": curves(self.epochs, self.kl)}, self.folder)
+
+    def _note(
+        self, trainer: Trainer, module: VAEModule, split: str, units: dict[str, Tensor] | None
+    ) -> None:
+        """Keep an epoch's metrics before the module forgets them. Every rank must call."""
+        bounds = module.bounds[f"of_{split}"]
+        assert isinstance(bounds, BoundMetrics)
+        found = bounds.compute()
+        if units is not None:
+            found["active_units"] = units["active"].sum()
+            self.kl = units["kl"].flatten().tolist() if units["kl"].isfinite().all() else []
+        epoch = self.epochs.setdefault(trainer.current_epoch + 1, {})
+        epoch |= {f"{split}/{name}": float(value) for name, value in found.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self.epochs, "kl": self.kl}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.epochs, self.kl = state_dict["epochs"], state_dict["kl"]
 
 
 def _held_out(trainer: Trainer) -> str:

@@ -32,20 +32,10 @@ class Latents(Callback):
             assert isinstance(pl_module, VAEModule)
             self._log(trainer, pl_module, pl_module.units.compute())
 
-    @torch.no_grad()
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, VAEModule)
-        data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
-        if len(data.splits["val"]):
-            return
-        shown = torch.arange(len(data.splits["train"]))[: self.num_images]
-        units = LatentUnits(pl_module.model.num_units).to(pl_module.device)
-        pl_module.model.eval()
-        with averaged_weights(trainer, pl_module), full_weights(trainer):
-            for batch in data.batches("train", data.batch_size, pl_module.device, shown):
-                units.update(pl_module.model(batch, sampled(1)))
-        pl_module.model.train()
-        self._log(trainer, pl_module, units.compute())
+        if not len(_data(trainer).splits["val"]):
+            self._log(trainer, pl_module, training_units(trainer, pl_module, self.num_images))
 
     def _log(self, trainer: Trainer, module: VAEModule, units: dict[str, Tensor]) -> None:
         metrics = {f"latent/{name}": value for name, value in summary(units).items()}
@@ -60,6 +50,19 @@ class Latents(Callback):
             log_histograms(logger, histograms, trainer.global_step)
 
 
+@torch.no_grad()
+def training_units(trainer: Trainer, module: VAEModule, num_images: int) -> dict[str, Tensor]:
+    """What `LatentUnits` finds of the same training images each time. Every rank must call."""
+    data, units = _data(trainer), LatentUnits(module.model.num_units).to(module.device)
+    shown = data.random_items("train", num_images, module.device, seed=0)
+    module.model.eval()
+    with averaged_weights(trainer, module), full_weights(trainer):
+        for start in range(0, len(shown.x), data.batch_size):
+            units.update(module.model(shown[start : start + data.batch_size], sampled(1)))
+    module.model.train()
+    return units.compute()
+
+
 def summary(units: dict[str, Tensor]) -> dict[str, Tensor]:
     """Scalars of what `LatentUnits` found; NaN for those of a KL that is no sum over units."""
     variance, variance_of_means, kl = units["variance"], units["variance_of_means"], units["kl"]
@@ -71,3 +74,8 @@ def summary(units: dict[str, Tensor]) -> dict[str, Tensor]:
         "kl_median": kl.median(),
         "kl_max": kl.max(),
     }
+
+
+def _data(trainer: Trainer) -> ImageDataModule:
+    data: ImageDataModule = trainer.datamodule  # type: ignore[attr-defined]
+    return data

@@ -1,68 +1,116 @@
-"""Which weights are kept, and when training may stop: on the objective's monitor, after warm-up."""
+"""Which weights are kept, and when training may stop: on the module's monitor, after warm-up."""
 
+import math
+import time
+from contextlib import suppress
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
+from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.distributed.signals import Interrupted, Interruption
-from vae_lab.errors import whole_number
+from vae_lab.errors import number, whole_number
+from vae_lab.loggers import log_epoch
 from vae_lab.training.module import VAEModule
 
 
-class BestCheckpoint(lightning.ModelCheckpoint):
-    """best.ckpt: the weights with the largest monitored metric since the warm-up ended."""
+class BestCheckpoint(lightning.Checkpoint):
+    """best.ckpt: the weights with the largest monitored metric since the warm-up ended.
+
+    Weights alone, the averaged ones where training keeps any, with the run's record. They wait in
+    memory until last.ckpt is written, or training ends: what last.ckpt tells of them is so.
+    """
 
     def __init__(self, dirpath: str) -> None:
         """`dirpath` is the folder it is kept in."""
-        super().__init__(
-            dirpath, filename="best", monitor="val/elbo", mode="max",
-            enable_version_counter=False, save_on_train_epoch_end=True,
-        )  # fmt: skip
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self.monitor = _training(pl_module).monitor
-        super().setup(trainer, pl_module, stage)
+        self.path = f"{dirpath}/best.ckpt"
+        self.score = -math.inf
+        self.epoch: int | None = None  # the best so far, counted from 1
+        self._unwritten: dict[str, Any] | None = None
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if _training(pl_module).past_warmup():
-            super().on_train_epoch_end(trainer, pl_module)
+        module = _training(pl_module)
+        score = float(trainer.callback_metrics.get(module.monitor, -math.inf))
+        better = module.past_warmup() and score > self.score
+        if trainer.strategy.reduce_boolean_decision(better):
+            self.score, self.epoch = score, trainer.current_epoch + 1
+            with averaged_weights(trainer, module):
+                weights = trainer.strategy.lightning_module_state_dict()
+                self._unwritten = {
+                    "state_dict": {name: w.detach().cpu().clone() for name, w in weights.items()},
+                    "epoch": trainer.current_epoch,
+                    "global_step": trainer.global_step,
+                    "vae_lab": module.record_now(),
+                }
+
+    def write(self, trainer: Trainer) -> None:
+        """Write what is not written yet, on the process that writes."""
+        if self._unwritten is not None and trainer.is_global_zero:
+            trainer.strategy.checkpoint_io.save_checkpoint(self._unwritten, self.path)
+        self._unwritten = None
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.write(trainer)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        with suppress(OSError):  # a full disk may be what is told of
+            self.write(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """The run's folder may have moved since."""
-        best = f"{self.dirpath}/best.ckpt"
-        scores = dict.fromkeys([best] * len(state_dict["best_k_models"]), state_dict["kth_value"])
-        super().load_state_dict(
-            {
-                **state_dict,
-                "dirpath": self.dirpath,
-                "best_k_models": scores,
-                "best_model_path": best if scores else "",
-                "kth_best_model_path": best if scores else "",
-                "last_model_path": "",
-            }
-        )
+        self.score, self.epoch = state_dict["score"], state_dict["epoch"]
 
 
 class LastCheckpoint(lightning.Checkpoint):
-    """last.ckpt: all that training needs to go on, after each epoch and every so many steps.
+    """last.ckpt: all that training needs to go on, after epochs and every so many steps.
 
-    A SIGTERM or SIGUSR1 writes it too, after the step at hand, and ends training.
+    Ctrl-C, SIGTERM or SIGUSR1 write it too, after the step at hand, and end training.
     """
 
-    def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:
-        """`dirpath` is the folder it is kept in; `every_n_steps` counts optimiser steps.
+    def __init__(
+        self, dirpath: str, every_n_steps: int | None = None, every_n_seconds: float = 10
+    ) -> None:
+        """Choose where and how often.
 
-        None saves at the ends of epochs alone.
+        Args:
+            dirpath: The folder it is kept in.
+            every_n_steps: Optimiser steps between two saves; None saves at the ends of epochs
+                alone.
+            every_n_seconds: An epoch that ends sooner after a save is not saved, unless it is the
+                last: short epochs need not wait for the disk. 0 saves them all.
         """
         self.path = f"{dirpath}/last.ckpt"
         self.interruption = Interruption()
         self.every = None
         if every_n_steps is not None:
             self.every = whole_number("callbacks.last.every_n_steps", every_n_steps, 1)
+        self.pause = number("callbacks.last.every_n_seconds", every_n_seconds, 0)
+        self._saved_at = -math.inf  # on the clock of time.monotonic
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.listen()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A signal since the last epoch's end spares the test; from here on none has to wait."""
+        self.interruption.act()
+        if self.interruption.check(trainer):
+            raise Interrupted(self.interruption.number)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        self.interruption.act()
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.act()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.interruption.act()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -71,14 +119,26 @@ class LastCheckpoint(lightning.Checkpoint):
             return  # the epoch's end saves; gradients that still accumulate cannot be saved
         called = self.interruption.check(trainer)
         if called or (self.every and trainer.global_step % self.every == 0):
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
         if called:
             raise Interrupted(self.interruption.number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.save_checkpoint(self.path, weights_only=False)
-        if self.interruption.check(trainer):
+        log_epoch(trainer)
+        called = self.interruption.check(trainer)
+        ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        due = ends or time.monotonic() - self._saved_at >= self.pause
+        if called or trainer.strategy.reduce_boolean_decision(due, all=False):
+            self._save(trainer)
+        if called:
             raise Interrupted(self.interruption.number)
+
+    def _save(self, trainer: Trainer) -> None:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, BestCheckpoint):
+                callback.write(trainer)  # first: a kill in between loses nothing that is told of
+        trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved_at = time.monotonic()
 
 
 class MaxSteps(Callback):

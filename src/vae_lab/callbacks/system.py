@@ -41,7 +41,7 @@ class System(Callback):
             "system/learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
         }
         for logger in trainer.loggers:  # of rank 0; the others have none
-            logger.log_metrics(figures, trainer.global_step)
+            logger.log_metrics(figures, trainer.global_step - 1)  # the last step, as Lightning's
 
     def _begin(self) -> None:
         self._items = 0

@@ -16,14 +16,20 @@ from rich.text import Text
 from vae_lab.config.allowed import whitelist
 from vae_lab.config.compose import VERSION_BASE, conf_dir, in_multirun
 from vae_lab.config.explain import explain
+from vae_lab.distributed import group
+from vae_lab.distributed.signals import Interrupted, Interruption
 from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.checkpoint import checkpoint_path
+from vae_lab.sweeps.hooks import stopped
 
 _WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 def main(task: Callable[[DictConfig], object], config_name: str) -> None:
-    """Run `task` under Hydra with this primary config; bad input ends in one line and status 1."""
+    """Run `task` under Hydra with this primary config.
+
+    Bad input ends in one line and status 1; a signal to stop in one, and 130 (Ctrl-C) or 143.
+    """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # alone makes Hydra raise its errors: else it prints them
     sys.argv[1:] = asked = in_multirun(sys.argv[1:])
 
@@ -33,8 +39,19 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
             return task(cfg)
 
     options = VERSION_BASE | whitelist("execution_whitelist")
-    with _refusing(asked):
+    with Interruption.heeded(), _stopping(), _refusing(asked):
         hydra.main(config_path=str(conf_dir()), config_name=config_name, **options)(job)()
+
+
+@contextmanager
+def _stopping() -> Iterator[None]:
+    try:
+        yield
+    except Interrupted as told:
+        if group.rank() == 0:
+            said = stopped() or told.said
+            Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+        raise
 
 
 @contextmanager

@@ -13,9 +13,10 @@ from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
+from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
+from vae_lab.evaluation.evidence import SHARES
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, score
@@ -27,7 +28,9 @@ from vae_lab.trained import TrainedVAE, load
 
 
 def evaluate_task(cfg: DictConfig) -> None:
-    """The evaluate command: score `run`, write evaluation.json and figures, print a table.
+    """The evaluate command: score `run`, write evaluation.json and evaluation/*.png, print a table.
+
+    The training's own figures stay.
 
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
@@ -44,16 +47,17 @@ def evaluate_task(cfg: DictConfig) -> None:
             f"{out} cannot be made ({error.strerror}): set evaluate.out to another."
         ) from error
     started = time.monotonic()
-    estimates = score(trained.model, trained.preparation, data, settings)
+    scores = score(trained.model, trained.preparation, data, settings)
     report = {
-        "estimates": {name: asdict(estimate) for name, estimate in estimates.items()},
+        "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
+        "draws": scores.draws and {**asdict(scores.draws), "doubts": scores.draws.doubts()},
         **_origin(trained, data, settings, device),
         "seconds": round(time.monotonic() - started, 1),
     }
     with atomic_file(out / "evaluation.json") as part:
         part.write_text(json.dumps(report, indent=2) + "\n")
     shown = data.random_items("test", 1000, device, settings.seed)
-    save_figures(plot_all(trained.model, shown, "test"), out / "figures")
+    save_figures(plot_all(trained.model, shown, "test"), out / "evaluation")
     _print(report, out)
 
 
@@ -90,7 +94,8 @@ def _origin(
     trained: TrainedVAE, data: ImageDataModule, settings: ScoreSettings, device: torch.device
 ) -> dict[str, Any]:
     """All that an estimate must carry to mean something."""
-    record, support = trained.record, trained.model.likelihood.support
+    record, model, support = trained.record, trained.model, trained.model.likelihood.support
+    config = record["config"]
     items = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
     return {
         "measure": record["measure"],
@@ -100,13 +105,28 @@ def _origin(
         "items": items,
         "of_test_items": len(data.splits["test"]),
         "preparation_seed": data.eval_seed if trained.preparation.is_random else None,
-        "model": record["config"]["name"],
+        "batch_size": settings.batch_size,
+        "memory_mib": settings.memory_mib,
+        "model": config["name"],
+        "likelihood": type(model.likelihood).__name__,
+        "latent_units": model.num_units,
         "parameters": record["parameters"],
-        "epochs": record["epoch"] + 1,
+        "checkpoint": record["checkpoint"],
+        "epochs": record["epoch"] + 1,  # that this checkpoint has seen, the last one begun included
+        "step": record["step"],
+        "training": {
+            "seed": config["seed"],
+            "batch_size": config["data"]["batch_size"],
+            **{
+                part: config.get(part)
+                for part in ("objective", "estimator", "optimizer", "scheduler")
+            },
+            "ema": config.get("ema"),
+        },
         "training_seconds": round(record["seconds"], 1),
         "training_commit": record["commit"],
-        "commit": commit(),
-        "ema": bool(record["config"].get("ema")),
+        "commit": commit(*trusted()),
+        "ema": bool(config.get("ema")),
         "device": device_name(device),
         "versions": versions(),
     }
@@ -115,14 +135,14 @@ def _origin(
 def _print(report: dict[str, Any], out: Path) -> None:
     console = Console()
     subset = "" if report["items"] == report["of_test_items"] else f" of {report['of_test_items']}"
-    console.print(
-        f"{report['model']}: {report['items']}{subset} test items, {report['num_draws']} draws. "
-        f"{Measure(**report['measure'])}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    numbers = (Column(name, justify="right") for name in ("value", "+- s.e."))
-    table = Table("estimate", *numbers)
+    for line in (
+        f"{report['model']}, seed {report['training']['seed']}: {report['checkpoint']} of epoch "
+        f"{report['epochs']}, step {report['step']}",
+        f"{report['items']}{subset} test items, {report['num_draws']} draws",
+        str(Measure(**report["measure"])),
+    ):
+        console.print(line, highlight=False, markup=False)
+    table = Table("estimate", *(Column(name, justify="right") for name in ("value", "+- s.e.")))
     for name, estimate in report["estimates"].items():
         digits = 2 if estimate["unit"] == "nats" else 3
         value, error = (
@@ -130,7 +150,24 @@ def _print(report: dict[str, Any], out: Path) -> None:
             for number in (estimate["value"], estimate["standard_error"])
         )
         table.add_row(f"{name}, {estimate['unit']}", value, error)
+    if report["draws"]:
+        _add_draws(table, report["draws"])
     console.print(table)
-    if not report["comparable"]:
-        console.print(f"Note: {NOT_A_LIKELIHOOD}.")
+    notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
+    notes += report["draws"]["doubts"] if report["draws"] else []
+    for note in notes:
+        console.print(f"Note: {note}", highlight=False)
     console.print(f"Written: {out / 'evaluation.json'}", highlight=False, soft_wrap=True)
+
+
+def _add_draws(table: Table, draws: dict[str, Any]) -> None:
+    """Rows that say how far the NLL may be trusted."""
+    table.add_section()
+    k = draws["num_draws"]
+    table.add_row(f"effective draws an item, of {k}", f"{draws['effective_mean']:.1f}")
+    table.add_row("effective draws, the least", f"{draws['effective_least']:.1f}")
+    table.add_row(
+        f"rise of log p(x) from {k // SHARES or 1} draws, nats", f"{draws['rise_mean']:.2f}"
+    )
+    table.add_row("rise of log p(x), the largest, nats", f"{draws['rise_largest']:.2f}")
+    table.add_row("Monte Carlo error of nll, nats", f"{draws['monte_carlo_error']:.3f}")

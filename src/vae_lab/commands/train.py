@@ -1,5 +1,6 @@
 """The train command, and the same from Python."""
 
+import signal
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,10 @@ from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
 from vae_lab.config.explain import explain
 from vae_lab.distributed import group
+from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, explained
 from vae_lab.experiment.report import say
-from vae_lab.experiment.resume import resumed
+from vae_lab.experiment.resume import is_anothers, resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
 from vae_lab.sweeps.hooks import in_words, job_name
@@ -49,6 +51,8 @@ def train_task(cfg: DictConfig) -> float | None:
             with console.status(Text(said)):
                 found = done or _train(cfg, folder, labels, job, Console(quiet=True))
     except Exception as error:
+        if is_anothers(cfg, folder):  # nothing is written into that
+            folder = RunFolder(f"{folder}-refused")
         folder.fail(overrides, tell(error, f" in {said}"), traceback.format_exc())
         return None
     how = "finished before" if done else f"{time.monotonic() - began:.0f} s"
@@ -83,6 +87,8 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
 
     Raises:
         InputError: For bad input, in one line that names the fix, before any training.
+        KeyboardInterrupt: After Ctrl-C, with how to go on; what that needs is saved.
+        Interrupted: The same after SIGTERM.
     """
     silence = ["callbacks.progress=null"] if quiet else []
     with explained(partial(explain, overrides=overrides)):
@@ -91,7 +97,12 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         if asked.resume is not None:
             asked, folder = resumed(asked.resume, [o for o in overrides if o not in silence])
-        return run(asked, folder, labels, Console(quiet=quiet))
+        try:
+            return run(asked, folder, labels, Console(quiet=quiet))
+        except Interrupted as told:
+            if told.number != signal.SIGINT:
+                raise
+            raise KeyboardInterrupt(told.said) from None  # as notebooks know it: the kernel stays
 
 
 def _labels(hydra: HydraConf) -> dict[str, Any]:

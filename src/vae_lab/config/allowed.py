@@ -30,7 +30,7 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
 }
 
 
-def _trusted() -> tuple[str, ...]:
+def trusted() -> tuple[str, ...]:
     """The packages that the user trusts; a variable, so that every process of a group reads it."""
     names = os.environ.get("VAE_LAB_TRUST", "").split(",")
     return tuple(name.strip() for name in names if name.strip())
@@ -47,7 +47,7 @@ def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
     Raises:
         InputError: For code outside what may be built, or that does not exist.
     """
-    packages = (*packages, *_trusted())
+    packages = (*packages, *trusted())
     package = next((p for p in packages if str(target).startswith(f"{p}.")), None)
     if package is None:
         own = str(target).partition(".")[0]
@@ -69,7 +69,7 @@ def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
 
 def whitelist(option: str) -> dict[str, Any]:
     """All packages, as an option of Hydra's functions that 1.4 wants to be given and 1.3 lacks."""
-    names = [f"{package}.*" for package in (*_ALLOWED, *_trusted())]
+    names = [f"{package}.*" for package in (*_ALLOWED, *trusted())]
     return {option: names} if hydra.__version__ >= "1.4" else {}
 
 

@@ -89,6 +89,7 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
         dequantized=datamodule.preparation.dequantize,
         record=record,
         guard=NaNGuard(ignores_steps=bool(cfg.gradient_skip), stops=not cfg.lr_find),
+        monitor=cfg.monitor,
     )
     _rehearse(module, has_val=len(datamodule.splits["val"]) > 0)
     return module

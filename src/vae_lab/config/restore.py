@@ -1,19 +1,37 @@
 """From a checkpoint's record back to a model."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from vae_lab.config import build
-from vae_lab.errors import InputError, one_line
+from vae_lab.errors import InputError
 from vae_lab.model import LatentVariableModel
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 
 
 def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariableModel:
     """The trained model, in eval mode. Raises InputError for weights of another model."""
+    check_weights(path, content)
     rebuilt = build.model(content["vae_lab"]["config"].get("model"))
     _load(rebuilt, path, content, "its configuration")
     return rebuilt.eval()
+
+
+def check_weights(path: Path, content: dict[str, Any]) -> None:
+    """Raise InputError where weights are of another model than their own configuration describes.
+
+    That model takes no memory here, so that one that claims to be huge is refused at once.
+    """
+    try:
+        with torch.device("meta"):
+            claimed = build.model(content["vae_lab"]["config"].get("model"))
+    except InputError:
+        return  # a model that cannot be built so; what is wrong with another shows as it is built
+    _check_shapes(claimed, path, content, "its configuration")
 
 
 def load_weights(model: LatentVariableModel, run: str) -> None:
@@ -26,13 +44,26 @@ def load_weights(model: LatentVariableModel, run: str) -> None:
 
 
 def _load(model: LatentVariableModel, path: Path, content: dict[str, Any], other: str) -> None:
+    model.load_state_dict(_check_shapes(model, path, content, other))
+
+
+def _check_shapes(
+    model: LatentVariableModel, path: Path, content: dict[str, Any], other: str
+) -> dict[str, Tensor]:
+    """The model's weights in a checkpoint. Raises InputError where they are of another model."""
     prefix = "model."
     weights = {
         k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
     }
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights in {path} are of another model than {other} ({one_line(error)})"
-        ) from error
+    wanted, found = _shapes(model.state_dict()), _shapes(weights)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise InputError(
+                f"the weights in {path} are of another model than {other} ({name}: "
+                f"{found.get(name, 'none')} there, {wanted.get(name, 'none')} here)"
+            )
+    return weights
+
+
+def _shapes(weights: Mapping[str, Any]) -> dict[str, tuple[int, ...] | None]:
+    return {k: tuple(v.shape) if isinstance(v, Tensor) else None for k, v in weights.items()}

@@ -4,6 +4,7 @@ from vae_lab.data.cifar10 import CIFAR10
 from vae_lab.data.datamodule import ImageDataModule
 from vae_lab.data.digits import Digits
 from vae_lab.data.folder import Folder
+from vae_lab.data.glyphs import Glyphs
 from vae_lab.data.images import ImageFiles, Images, ImageSet
 from vae_lab.data.mnist import MNIST
 from vae_lab.data.preparation import Preparation
@@ -17,6 +18,7 @@ __all__ = [
     "DataSettings",
     "Digits",
     "Folder",
+    "Glyphs",
     "ImageDataModule",
     "ImageFiles",
     "ImageSet",

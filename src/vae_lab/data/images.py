@@ -6,7 +6,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from vae_lab.trace import Shape
 
 
 class ImageSet(Dataset[Any], ABC):
-    """N images of one shape, and their labels where they have some."""
+    """N images of one shape, with their labels and what made them, where these are known."""
 
     labels: Tensor | None  # (N,) int64
+    factors: Tensor | None = None  # (N, F), of which the source's `factor_names` tell
 
     @property
     @abstractmethod
@@ -68,6 +69,7 @@ class Images(ImageSet):
 
     pixels: Tensor  # (N, *X), uint8 or float32 in [0, 1]
     labels: Tensor | None
+    factors: Tensor | None = None
 
     @property
     def x_shape(self) -> Shape:
@@ -84,7 +86,8 @@ class Images(ImageSet):
         return self.pixels[index], None if self.labels is None else self.labels[index]
 
     def subset(self, index: Tensor) -> Images:
-        return Images(*self.gather(index))
+        factors = None if self.factors is None else self.factors[index]
+        return Images(*self.gather(index), factors)
 
     def in_memory(self) -> Images:
         return self
@@ -92,7 +95,7 @@ class Images(ImageSet):
     def to(self, device: torch.device) -> Images:
         """The same images on `device`."""
         labels = None if self.labels is None else self.labels.to(device)
-        return Images(self.pixels.to(device), labels)
+        return replace(self, pixels=self.pixels.to(device), labels=labels)
 
     def fingerprint(self) -> bytes:
         digest = hashlib.sha256(self.pixels.contiguous().numpy().tobytes())
@@ -103,7 +106,7 @@ class Images(ImageSet):
 
 @dataclass(frozen=True)
 class ImageFiles(ImageSet):
-    """Some of the images of a torchvision dataset that yields (uint8 image (C, H, W), label)."""
+    """Some of the images of a dataset of files that yields (uint8 image (C, H, W), label)."""
 
     dataset: Any
     index: Tensor  # (N,) positions in `dataset`

@@ -19,6 +19,15 @@ _MD5 = {  # of the unpacked files; torchvision checks only the packed ones, as i
 }
 
 
+class _Raw(TorchvisionMNIST):
+    """torchvision's, but it never prefers the `processed/*.pt` of old, whose sums nobody knows."""
+
+    raw_folder = property(lambda self: str(Path(self.root, "MNIST", "raw")))
+
+    def _check_legacy_exist(self) -> bool:
+        return False
+
+
 class MNIST(Source):
     """LeCun, Cortes and Burges, in torchvision's layout.
 
@@ -33,7 +42,7 @@ class MNIST(Source):
 
     def read(self) -> tuple[Images, Images]:
         folder = self.root / "MNIST" / "raw"
-        fetch("MNIST", folder, lambda download: TorchvisionMNIST(self.root, download=download))
+        fetch("MNIST", folder, lambda download: _Raw(self.root, download=download))
         for name, md5 in _MD5.items():
             if not (folder / name).is_file() or not check_md5(folder / name, md5):
                 raise InputError(
@@ -43,5 +52,5 @@ class MNIST(Source):
         return self._split(train=True), self._split(train=False)
 
     def _split(self, train: bool) -> Images:
-        dataset = TorchvisionMNIST(self.root, train=train)
+        dataset = _Raw(self.root, train=train)
         return Images(dataset.data.unsqueeze(1), dataset.targets.to(torch.int64))

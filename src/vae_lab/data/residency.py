@@ -1,6 +1,7 @@
 """Where images are kept, and when they are prepared."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -39,8 +40,9 @@ class PreparedSplits:
         if self.is_resident:
             whole = {name: images.in_memory() for name, images in sets.items()}
             for name in ("val", "test"):
-                pixels, labels = whole[name].pixels, whole[name].labels
-                whole[name] = Images(self._prepared_once(name, pixels, range(len(pixels))), labels)
+                pixels = whole[name].pixels
+                prepared = self._prepared_once(name, pixels, range(len(pixels)))
+                whole[name] = replace(whole[name], pixels=prepared)
             self.eval_hash = digest([whole["val"], whole["test"]])
             self.sets = dict(whole)
 

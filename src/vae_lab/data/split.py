@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vae_lab.data.images import ImageSet, digest
+from vae_lab.data.images import Images, ImageSet, digest
 from vae_lab.data.settings import DataSettings
 from vae_lab.data.source import Source
 from vae_lab.errors import InputError
@@ -32,6 +32,12 @@ def read_splits(source: Source, settings: DataSettings) -> Splits:
     for images in (train, test):
         if images is not None:
             _check(source.name, images, x_shape)
+    if test is not None and test.is_8bit != train.is_8bit:
+        raise InputError(
+            f"of the training and test images of {source.name} one are uint8, the other floats, "
+            "which are not prepared alike: store both in one way."
+        )
+    most = len(train) + (0 if test is None else len(test))
     order = _order(len(train), settings.split_seed)
     if test is None:
         num_test = _items("data.test_size", settings.test_size or 0, len(order))
@@ -51,7 +57,7 @@ def read_splits(source: Source, settings: DataSettings) -> Splits:
         "val": train.subset(held_out[:limit].sort().values),
         "test": test.subset(every[:limit].sort().values),
     }
-    num_classes = _num_classes(source.name, sets, settings.num_classes)
+    num_classes = _num_classes(source.name, sets, settings.num_classes, most)
     return Splits(sets, x_shape, num_classes, digest(sets.values()))
 
 
@@ -70,20 +76,54 @@ def _items(key: str, size: float, count: int) -> int:
 
 
 def _check(name: str, images: ImageSet, x_shape: Shape) -> None:
+    """Images and labels are what every source promises; files are read as uint8, and not here."""
+    if isinstance(images, Images):
+        _check_pixels(name, images.pixels)
     labels, found = images.labels, list(images.x_shape)
     if images.x_shape != x_shape:
         raise InputError(
             f"data.x_shape is {list(x_shape)}, but the images of {name} are {found}: set "
             f"data.x_shape={found}."
         )
-    if labels is not None and (labels.dtype != torch.int64 or labels.shape != (len(images),)):
+    if labels is None:
+        return
+    if not isinstance(labels, Tensor) or labels.dtype != torch.int64:
+        kind = labels.dtype if isinstance(labels, Tensor) else type(labels).__name__
         raise InputError(
-            f"the labels of {name} must be {len(images)} whole numbers (torch.int64), one an "
-            f"image, not {labels.dtype} of shape {tuple(labels.shape)}."
+            f"the labels of {name} must be whole numbers (torch.int64), one an image, not {kind}."
+        )
+    if labels.shape != (len(images),):
+        raise InputError(
+            f"the labels of {name} must be {len(images)} whole numbers, one an image, not of shape "
+            f"{tuple(labels.shape)}."
         )
 
 
-def _num_classes(name: str, sets: dict[str, ImageSet], said: int | None) -> int | None:
+def _check_pixels(name: str, pixels: Tensor) -> None:
+    told = f"the images of {name}"
+    if not isinstance(pixels, Tensor):
+        raise InputError(f"{told} are of type {type(pixels).__name__}: give a torch tensor.")
+    if pixels.dim() not in (2, 4) or not pixels.numel():
+        fix = "add the channel axis by unsqueeze(1)" if pixels.dim() == 3 else "mend the source"
+        raise InputError(
+            f"{told} must be (N, C, H, W) or (N, D), not {tuple(pixels.shape)}: {fix}."
+        )
+    if pixels.dtype == torch.uint8:
+        if pixels.max() == 1:
+            raise InputError(
+                f"{told} are uint8 of 0 and 1 alone, which would be all but black: multiply them "
+                "by 255, or, in a file of arrays, store them as bool."
+            )
+        return
+    if pixels.dtype != torch.float32:
+        raise InputError(f"{told} are {pixels.dtype}: give uint8 0..255, or float32 in 0..1.")
+    low, high = pixels.aminmax()
+    if not (low >= 0 and high <= 1):  # also refuses NaN
+        raise InputError(f"{told} are floats in {low:.3g}..{high:.3g}: scale them to 0..1.")
+
+
+def _num_classes(name: str, sets: dict[str, ImageSet], said: int | None, most: int) -> int | None:
+    """As many as is said, or as the labels tell: then not more than the `most` items there are."""
     labels = [images.labels for images in sets.values() if images.labels is not None]
     if not labels and said is None:
         return None
@@ -98,5 +138,10 @@ def _num_classes(name: str, sets: dict[str, ImageSet], said: int | None) -> int 
         raise InputError(
             f"the labels of {name} reach from {low} to {high}, outside the {count} classes "
             f"0..{count - 1}: mend the labels, or set data.num_classes."
+        )
+    if said is None and count > most:
+        raise InputError(
+            f"the labels of {name} reach to {high}, but there are {most} images: number classes "
+            f"from 0 without gaps, or set data.num_classes={count} if there are so many."
         )
     return count

@@ -1,7 +1,5 @@
 """A user's own images, from one file of arrays."""
 
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,9 @@ from torch import Tensor
 
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, explained
+from vae_lab.storage.checkpoint import read_tensors
+from vae_lab.storage.files import check_zip
 
 
 class Tensors(Source):
@@ -45,21 +45,21 @@ class Tensors(Source):
     def _load(self) -> dict[str, Any]:
         if not self.path.is_file():
             raise InputError(f"no file at {self.path}: set data.path to a .npz or .pt file.")
-        try:
+        with explained(self._refused):
             if self.path.suffix == ".npz":
+                check_zip(self.path)
                 with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                     return dict(arrays)
             if self.path.suffix == ".pt":
-                content = torch.load(self.path, weights_only=True)
+                content = read_tensors(self.path)
                 return content if isinstance(content, dict) else {}
-        except (
-            ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, pickle.UnpicklingError,
-        ) as error:  # fmt: skip
-            raise InputError(
-                f"{self.path} is cut short, damaged, or holds more than plain arrays: write it "
-                "again with numpy.savez or torch.save of a dict of tensors."
-            ) from error
         raise InputError(f"{self.path} is neither .npz nor .pt: set data.path to one of those.")
+
+    def _refused(self, error: Exception) -> InputError:
+        return InputError(
+            f"{self.path} is cut short, damaged, or holds more than plain arrays: write it again "
+            "with numpy.savez or torch.save of a dict of tensors."
+        )
 
     def _tensor(self, content: dict[str, Any], name: str) -> Tensor:
         try:
@@ -83,19 +83,9 @@ class Tensors(Source):
         if pixels.dtype == torch.bool:
             return pixels.to(torch.uint8) * 255
         if pixels.dtype == torch.uint8:
-            if pixels.max() == 1:
-                raise InputError(
-                    f"'images' in {self.path} are uint8 of 0 and 1 alone, which would be all but "
-                    "black: store them as bool, or multiply them by 255."
-                )
             return pixels
         if not pixels.is_floating_point():
             raise InputError(
                 f"'images' in {self.path} are {pixels.dtype}: store uint8, bool or float."
-            )
-        low, high = pixels.min(), pixels.max()
-        if not (low >= 0 and high <= 1):  # also refuses NaN
-            raise InputError(
-                f"'images' in {self.path} are floats in {low:.3g}..{high:.3g}: scale them to 0..1."
             )
         return pixels.to(torch.float32)

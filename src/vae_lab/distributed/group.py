@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +21,11 @@ from lightning.pytorch.plugins.environments import (  # type: ignore[attr-define
     TorchElasticEnvironment,
 )
 from torch import distributed
-from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, Std
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from vae_lab.distributed.signals import STOPPING, Interrupted
+from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError
 
 
@@ -52,23 +51,30 @@ def launch(folder: Path, num_processes: int) -> None:
 
     Raises:
         InputError: With what the first member to fail has said.
-        Interrupted: Where this process is told to stop; the members were told as well.
+        Interrupted: Where this process is told to stop, and the agent has told the members; or
+            where one of them was, and they have stopped together.
     """
     logs = folder / "stderr"  # a file for each member; gone where all goes well
     shutil.rmtree(logs, ignore_errors=True)
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=num_processes, max_restarts=0, run_id="group",
         rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-        signals_to_handle=",".join(number.name for number in STOPPING),
+        signals_to_handle="",  # none: Interrupted is raised, and the agent leaves none behind
+        shutdown_timeout=600,  # seconds to save in, after the validation at hand
         logs_specs=DefaultLogsSpecs(str(logs), redirects=Std.ERR),
     )  # fmt: skip
+    command = ("-m", "vae_lab.commands.worker", str(folder), str(os.getpid()))
     try:
-        with _restored():
-            elastic_launch(config, sys.executable)("-m", "vae_lab.commands.worker", str(folder))
-    except SignalException as told:
-        raise Interrupted(told.sigval) from told
+        with _environment_of_members(num_processes):
+            elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
-        raise InputError(f"{_first_reason(error)} (the whole story: {logs})") from error
+        if all(failure.exitcode in _TOLD for failure in error.failures.values()):
+            shutil.rmtree(logs)
+            raise Interrupted(signal.SIGTERM) from None
+        raise InputError(f"{_first_reason(error, folder)} (the whole story: {logs})") from error
+    except Interrupted:
+        shutil.rmtree(logs, ignore_errors=True)  # nothing may be there yet
+        raise
     shutil.rmtree(logs)
 
 
@@ -79,43 +85,65 @@ def leave() -> None:
         distributed.destroy_process_group()
 
 
-def die_with_parent() -> None:
-    """Let Linux kill this process when its parent dies, so that no group trains on unseen."""
+def die_with_parent(parent: int) -> None:
+    """Let Linux kill this process when `parent` dies, so that no group trains on unseen."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:  # it has died before
+            sys.exit(1)
+
+
+def check_room(num_processes: int) -> None:
+    """Raise InputError for more processes than this machine has CPU cores; two are always in order.
+
+    Lightning itself counts GPUs.
+    """
+    room = max(_cores(), 2)
+    if num_processes > room:
+        raise InputError(
+            f"trainer.devices={num_processes} asks for more processes than there is room for: say "
+            f"trainer.devices={room} or fewer here ({_cores()} CPU cores)."
+        )
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @contextmanager
-def _restored() -> Iterator[None]:
-    """Restore what an agent changes of this process, in which a multirun goes on.
-
-    Within, the environment is that of the members, and torch's own log is off.
-    """
+def _environment_of_members(num_processes: int) -> Iterator[None]:
+    """Within, the environment is that of the members, and torch's own log is off."""
     environment = dict(os.environ)
-    in_main = threading.current_thread() is threading.main_thread()
-    handlers = {number: signal.getsignal(number) for number in STOPPING if in_main}
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, _cores() // num_processes)))
     os.environ.pop("WANDB_SERVICE", None)  # an earlier job's, which may be gone
     logging.disable(logging.ERROR)
     try:
         yield
     finally:
         logging.disable(logging.NOTSET)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         os.environ.clear()
         os.environ.update(environment)
 
 
-def _first_reason(error: ChildFailedError) -> str:
-    """What the first member to fail has recorded; torch's own order knows whole seconds alone."""
-    recorded = [
-        (Path(failure.error_file).stat().st_mtime_ns, member, failure.message)
-        for member, failure in error.failures.items()
-        if Path(failure.error_file).is_file()
-    ]
-    if not recorded:
-        return "a process of the group died"
-    _, member, message = min(recorded)
-    said = message["message"].removeprefix("InputError: ")  # type: ignore[index]
-    return f"rank {member}: {' '.join(said.split())}"
+_TOLD = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""How a member ends that was told to stop."""
+
+
+def _first_reason(error: ChildFailedError, folder: Path) -> str:
+    """Why the first member to fail has failed; torch's own order knows whole seconds alone."""
+    found = []
+    for member, failure in error.failures.items():
+        if Path(failure.error_file).is_file():
+            said = failure.message["message"].removeprefix("InputError: ")  # type: ignore[index]
+            at = Path(failure.error_file).stat().st_mtime
+            found.append((at, f"rank {member}: {' '.join(said.split())}"))
+        elif failure.exitcode < 0:
+            hint = " (out of memory?)" if failure.exitcode == -signal.SIGKILL else ""
+            by = f"rank {member} was killed by {failure.signal_name()}{hint}"
+            # The others fail at once of a closed connection, before this one is noticed. The agent
+            # itself ends the others by SIGTERM, and by SIGKILL half a minute later.
+            noticed = failure.timestamp + (1 if failure.exitcode == -signal.SIGTERM else -20)
+            found.append((noticed, f"{by}. To go on: python train.py resume={folder}"))
+    return min(found)[1] if found else "a process of the group died"

@@ -17,15 +17,20 @@ from vae_lab.objectives import elbo
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch
 
+SHARES = 10
+"""Equal shares of the draws: what one alone would have found tells whether more would help."""
+
 
 @dataclass(frozen=True)
 class Evidence:
-    """Per datum, in nats, each (N,) in float64; rows of different data are independent."""
+    """Per datum, in nats where not said, each (N,) in float64; rows of data are independent."""
 
     elbo: Tensor  # one-draw estimates, averaged over the K draws
     rate: Tensor  # KL(q(z|x) || p(z))
     distortion: Tensor  # -E_q log p(x|z)
     log_px: Tensor  # importance-weighted bound on log p(x), K draws
+    rise: Tensor  # of that bound, 0 or more, from one share of the draws (their mean) to all K
+    effective_draws: Tensor  # (sum w)^2 / sum w^2, of weights w = p(x, z) / q(z|x): from 1 to K
     codes: Tensor  # (N, units), the centre of q(z|x)
 
 
@@ -39,28 +44,50 @@ def evidence(
 ) -> Iterator[Evidence]:
     """The evidence of each batch, with `num_draws` draws of z per datum taken in chunks.
 
-    A chunk takes as many draws as `memory_mib` MiB allow, at least one. The importance-weighted
-    bound (Burda et al. 2016) rises towards log p(x) with `num_draws`; at 1 its mean is the ELBO's.
+    A chunk takes as many draws as `memory_mib` MiB allow, at least one, and no weight is kept. The
+    importance-weighted bound (Burda et al. 2016) rises towards log p(x) with `num_draws`; at 1 its
+    mean is the ELBO's.
     """
     per_draw = bytes_per_draw(model)
     for number, batch in enumerate(batches):
         reseed(batch.x.device, seed, "evidence", number)
         trace_of = model.given(batch)
         chunk = max(1, min(num_draws, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
-        log_w, bound, rate, distortion = [], [], [], []
+        weights, terms = _Weights(num_draws), torch.zeros(3, len(batch.x), dtype=torch.float64)
         for start in range(0, num_draws, chunk):
             draws = min(chunk, num_draws - start)
             trace = trace_of(sampled(draws))
-            log_w.append(trace.log_w.double())
-            bound.append(elbo(trace).double() * draws)
-            rate.append(trace.kl.sum(0).mean(0).double() * draws)
-            distortion.append(-trace.log_px.mean(0).double() * draws)
-        log_px = torch.cat(log_w).logsumexp(0) - math.log(num_draws)
-        mean_bound, mean_rate, mean_distortion = (
-            torch.stack(sums).sum(0).cpu() / num_draws for sums in (bound, rate, distortion)
-        )
+            weights.add(trace.log_w.double().cpu())
+            means = elbo(trace), trace.kl.sum(0).mean(0), -trace.log_px.mean(0)
+            terms += torch.stack(means).double().cpu() * draws / num_draws
         codes = centres(trace).double().cpu()
-        yield Evidence(mean_bound, mean_rate, mean_distortion, log_px.cpu(), codes)
+        bound, rate, distortion = terms
+        yield Evidence(bound, rate, distortion, *weights.summary(), codes)
+
+
+class _Weights:
+    """What K importance weights of each datum say, of which only sums are kept."""
+
+    def __init__(self, num_draws: int) -> None:
+        shares = min(SHARES, num_draws)
+        self.edges = torch.arange(shares + 1) * num_draws // shares
+        self.seen, self.shares, self.squares = 0, torch.tensor(-torch.inf), torch.tensor(-torch.inf)
+
+    def add(self, log_w: Tensor) -> None:
+        """Add the next draws, (S, B)."""
+        cuts = (self.edges - self.seen).clamp(0, len(log_w))[1:-1].tolist()
+        shares = torch.stack([share.logsumexp(0) for share in log_w.tensor_split(cuts)])
+        self.shares = torch.logaddexp(self.shares, shares)
+        self.squares = torch.logaddexp(self.squares, (2 * log_w).logsumexp(0))
+        self.seen += len(log_w)
+
+    def summary(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The bound, its rise from one share to all, and the effective draws, each (B,)."""
+        sizes = self.edges.diff().double()
+        total = self.shares.logsumexp(0)
+        bound = total - math.log(self.seen)
+        alone = (sizes / self.seen) @ (self.shares - sizes.log().unsqueeze(1))
+        return bound, (bound - alone).clamp(min=0), (2 * total - self.squares).exp()
 
 
 @torch.no_grad()

@@ -6,13 +6,18 @@ Every function returns a Figure; `plot_all` decides which ones a model calls for
 from pathlib import Path
 
 import torch
+from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
+from vae_lab.evaluation.grid import image_grid
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
-from vae_lab.trace import Batch, centre
+from vae_lab.storage.files import atomic_file
+from vae_lab.trace import Batch, Latent, centre, is_discrete
 
 
 @torch.no_grad()
@@ -33,6 +38,8 @@ def plot_all(
         figures["samples"] = samples(model, 64)
     if isinstance(model, VAE) and is_image and len(batch.x) > 1:
         figures["interpolation"] = interpolation(model, batch, name)
+    if isinstance(model, VAE) and is_image and not is_discrete(model.p_z(batch.y)):
+        figures["traversals"] = traversals(model, batch, name)
     if model.reads_labels and is_image:
         figures["classes"] = classes(model, 10)
     if isinstance(model, VAE) and is_image and model.prior.reads_labels:
@@ -89,6 +96,36 @@ def interpolate(model: VAE, ends: Batch, n: int) -> Tensor:
     return torch.cat([ends.x[:1], model.p_x(z, y).mean, ends.x[1:]])
 
 
+def traversals(model: VAE, batch: Batch, name: str, rows: int = 10, columns: int = 13) -> Figure:
+    """One unit of z a row, moved over the prior while the others stay where the first image is.
+
+    From -3 to 3 of the prior's standard deviations; the units with the largest KL come first, or
+    those whose centres vary most where the KL is no sum over units.
+    """
+    q, p = model.q_z(batch.x, batch.y), model.p_z(batch.y)
+    kl = Latent(q.sample((1,)), q, p).kl_per_unit
+    centres = centre(q).flatten(1)
+    says = centres.var(0, correction=0) if kl is None else kl.flatten(0, 1).flatten(1).mean(0)
+    units = says.argsort(descending=True)[:rows].tolist()
+    first = batch[:1]
+    drawn = model.p_z(first.y).sample((2000,)).reshape(2000, -1)  # any prior can do that
+    std = torch.linspace(-3, 3, columns, device=drawn.device).unsqueeze(1)  # (columns, 1)
+    moved = drawn.mean(0) + std * drawn.std(0)
+    z = centres[:1].repeat(len(units), columns, 1)  # (rows, columns, units)
+    for row, unit in enumerate(units):
+        z[row, :, unit] = moved[:, unit]
+    y = None if first.y is None else first.y.expand(len(units) * columns)
+    x = model.p_x(z.reshape(-1, *model.z_shape), y).mean
+    return image_grid(
+        x.reshape(len(units), columns, *model.x_shape),
+        f"a {name} image, one unit of its z moved in each row\n"
+        f"(left: {'variance of its mean' if kl is None else 'its KL, nats'}; "
+        "below: standard deviations of the prior)",
+        [f"$z_{{{unit}}}$  {says[unit]:.2f}" for unit in units],
+        [f"{value:g}" if value.is_integer() else "" for value in std.flatten().tolist()],
+    )
+
+
 def classes(model: LatentVariableModel, columns: int) -> Figure:
     """One class a row, the same noise down a column: only the label differs between rows."""
     assert model.num_classes is not None
@@ -97,9 +134,8 @@ def classes(model: LatentVariableModel, columns: int) -> Figure:
         reseed(_device(model), "classes")
         labels = torch.full((columns,), y, device=_device(model))
         rows.append(model.sample(columns, labels).mean)
-    return image_grid(
-        torch.stack(rows), "one class a row, the same noise down a column (decoder means)"
-    )
+    title = "one class a row, the same noise down a column (decoder means)"
+    return image_grid(torch.stack(rows), title, [str(y) for y in range(model.num_classes)])
 
 
 def class_path(model: VAE, columns: int) -> Figure:
@@ -109,7 +145,8 @@ def class_path(model: VAE, columns: int) -> Figure:
     t = torch.linspace(0, 1, columns, device=mu.device).reshape(-1, *[1] * mu.dim())
     z = torch.lerp(mu, following, t)  # (columns, classes, *Z)
     x = model.p_x(z, _every_class(model)).mean.transpose(0, 1)
-    return image_grid(x, "from the prior mean of one class to the next one's")
+    ways = [f"{y} \u2192 {(y + 1) % len(x)}" for y in range(len(x))]
+    return image_grid(x, "from the prior mean of one class to the next one's", ways)
 
 
 def manifold(model: VAE, side: int) -> Figure:
@@ -122,34 +159,28 @@ def manifold(model: VAE, side: int) -> Figure:
 
 
 def latent_means(model: VAE, batch: Batch, name: str) -> Figure:
-    """Posterior means in a 2-d latent space, coloured by label where there are labels."""
+    """Posterior means in a 2-d latent space, coloured by label where there are classes."""
     mean = centre(model.q_z(batch.x, batch.y)).cpu().numpy()
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
-    colour = "tab:blue" if batch.y is None else batch.y.cpu().numpy()
-    points = axes.scatter(mean[:, 0], mean[:, 1], c=colour, s=8, cmap="tab10", alpha=0.8)
-    if batch.y is not None:
-        handles, names = points.legend_elements(num=None)  # type: ignore[arg-type]
-        axes.legend(handles, names, title="y", loc="best", fontsize=8)
+    if batch.y is None or model.num_classes is None:
+        axes.scatter(*mean.T, s=8, alpha=0.8)
+    else:
+        y, colours = batch.y.cpu().numpy(), class_colours(model.num_classes)
+        bounds = {"vmin": -0.5, "vmax": model.num_classes - 0.5}
+        shown = axes.scatter(*mean.T, s=8, c=y, cmap=colours, **bounds)  # type: ignore[arg-type]
+        figure.colorbar(shown, label="y", ticks=MaxNLocator(20, integer=True))
     axes.set(xlabel="$z_1$", ylabel="$z_2$", title=f"posterior means of {name} images")
     axes.set_aspect("equal", adjustable="datalim")
     return figure
 
 
-def image_grid(x: Tensor, title: str) -> Figure:
-    """Images (rows, columns, C, H, W) in [0, 1], side by side with a thin white gap."""
-    rows, columns, channels, height, width = x.shape
-    canvas = torch.ones(rows, columns, channels, height + 1, width + 1)
-    canvas[..., :height, :width] = x.detach().float().cpu().clamp(0, 1)
-    picture = canvas.permute(0, 3, 1, 4, 2).reshape(rows * (height + 1), columns * (width + 1), -1)
-    size = 0.55 if max(rows, columns) <= 12 else 0.36
-    figure = Figure(figsize=(max(size * columns, 4.2), size * rows + 0.45), layout="constrained")
-    axes = figure.add_subplot()
-    shown = picture[..., :3] if channels in (3, 4) else picture.mean(-1)
-    axes.imshow(shown.numpy(), cmap="gray", vmin=0, vmax=1)
-    axes.set_axis_off()
-    axes.set_title(title, fontsize=9)
-    return figure
+def class_colours(num_classes: int) -> Colormap:
+    """A colour for each class, its own in every figure whatever classes that shows."""
+    if num_classes > 20:
+        return colormaps["turbo"].resampled(num_classes)
+    name = "tab10" if num_classes <= 10 else "tab20"
+    return ListedColormap([colormaps[name](y) for y in range(num_classes)])
 
 
 def _every_class(model: LatentVariableModel) -> Tensor:
@@ -162,9 +193,11 @@ def _device(model: LatentVariableModel) -> torch.device:
 
 
 def save_figures(figures: dict[str, Figure], folder: Path) -> dict[str, Path]:
-    """Write each figure as `folder`/name.png; the paths, by name."""
+    """Write each figure, whole, as `folder`/name.png; the paths, by name."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = {name: folder / f"{name}.png" for name in figures}
     for name, figure in figures.items():
-        FigureCanvasAgg(figure).figure.savefig(paths[name], dpi=120)
+        with atomic_file(paths[name]) as part:
+            canvas = FigureCanvasAgg(figure)
+            canvas.figure.savefig(part, format="png", dpi=120, bbox_inches="tight")
     return paths

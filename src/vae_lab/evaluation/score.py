@@ -10,6 +10,7 @@ from rich.progress import track
 
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.errors import number, whole_number
+from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
@@ -22,6 +23,9 @@ NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
 
+MOST_CLASSIFIED = 5000
+"""Images that the classifier of `sample_accuracy` is trained on, and tested on."""
+
 
 @dataclass(frozen=True)
 class ScoreSettings:
@@ -31,7 +35,8 @@ class ScoreSettings:
 
     Attributes:
         num_draws: Importance samples per item.
-        limit: Score this many items, the first; None scores all.
+        limit: Score this many items, the first; None scores all. Of a conditional model, at most as
+            many images train and test the classifier.
         batch_size: Items that are scored at once.
         memory_mib: Activations, in MiB, that decide how many draws are taken at once.
         seed: Of the draws, shuffles and resamples.
@@ -56,13 +61,21 @@ class ScoreSettings:
         number("evaluate.memory_mib", self.memory_mib, 0)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """What scoring finds."""
+
+    estimates: dict[str, Estimate]  # every metric of the test split, by name
+    draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
+
+
 def score(
     model: LatentVariableModel,
     preparation: Preparation,
     data: ImageDataModule,
     settings: ScoreSettings,
-) -> dict[str, Estimate]:
-    """Every metric of the test split, by name.
+) -> Scores:
+    """Score a model on the test split.
 
     Args:
         model: In eval mode, on the device that is to score it.
@@ -83,7 +96,7 @@ def score(
     scored = evidence(model, batches(), num_draws, memory, seed)
     bar = track(
         scored, f"{count} items, {num_draws} draws", total, disable=not settings.progress,
-        console=Console(stderr=True),
+        console=Console(stderr=True), transient=True,
     )  # fmt: skip
     every = _joined(bar)
     estimates = {"negative_elbo": mean_estimate(-every.elbo, "nats")}
@@ -106,14 +119,15 @@ def score(
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
         estimates |= _label_accuracy(model, data, settings)
-    return estimates
+    return Scores(estimates, DrawCheck.of(every, num_draws) if num_draws > 1 else None)
 
 
 def _label_accuracy(
     model: LatentVariableModel, data: ImageDataModule, settings: ScoreSettings
 ) -> dict[str, Estimate]:
     device, per_class = next(model.parameters()).device, settings.samples_per_class
-    train, test = (data.random_items(s, 5000, device, settings.seed) for s in ("train", "test"))
+    most = min(MOST_CLASSIFIED, settings.limit or MOST_CLASSIFIED)
+    train, test = (data.random_items(s, most, device, settings.seed) for s in ("train", "test"))
     if train.y is None or len(train.y.unique()) < 2:
         return {}  # nothing to classify
     found = sample_accuracy(model, train, test, per_class, settings.seed)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,18 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
+from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.config.complete import complete
 from vae_lab.config.restore import load_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError, whole_number
 from vae_lab.evaluation.measure import Measure
+from vae_lab.experiment.resume import check_goes_on
 from vae_lab.objectives import Objective
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
-from vae_lab.storage.run_folder import RunFolder
+from vae_lab.storage.run_folder import Found, RunFolder
 from vae_lab.trace import Trace
 from vae_lab.training.compiling import compile_pass
 from vae_lab.training.module import VAEModule
@@ -42,7 +44,6 @@ def without_noise() -> Iterator[None]:
         with warnings.catch_warnings():
             for harmless in (
                 ".*treespec, LeafSpec.*",
-                "Checkpoint directory .* is not empty",  # of a run that goes on
                 "The PyTorch Profiler default schedule",
                 "The number of training batches",  # of small data
             ):
@@ -64,6 +65,7 @@ class Job:
     loggers: list[Logger]
     trace: Trace  # of a first pass, which nothing was learned from
     start: tuple[Path, dict[str, Any]] | None  # the checkpoint to go on from, and its content
+    notes: list[str]  # what to say of it
 
     @property
     def processes(self) -> int:
@@ -88,16 +90,16 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
         raise InputError(f"not set: {', '.join(missing)}. Say, for example, {missing[0]}=...")
     whole_number("seed", asked.seed, 0)
     check_parts(asked)
+    found = folder.newest_checkpoint(partial(check_goes_on, folder.config()))
     datamodule = build.data(asked)
     cfg = complete(asked, folder, datamodule, labels)
-    start = folder.newest_checkpoint()
     L.seed_everything(cfg.seed, verbose=False)
     record = _record(cfg, datamodule)
     module = build.training(cfg, datamodule, record)
     record["measure"] = asdict(Measure.of(datamodule, module.model))
     record["parameters"] = num_parameters(module.model)
-    if start is not None:
-        _check_goes_on(start[1], record)
+    if found is not None:
+        _check_same_data(found.content, record)
     elif cfg.init_from is not None:
         load_weights(module.model, cfg.init_from)
     else:
@@ -111,10 +113,29 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
     trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
     _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
-    return Job(cfg, folder, datamodule, module, trainer, loggers, first.trace, start)
+    return Job(
+        cfg,
+        folder,
+        datamodule,
+        module,
+        trainer,
+        loggers,
+        first.trace,
+        found and found[:2],
+        _notes(found, folder),
+    )
 
 
-def _check_goes_on(checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
+def _notes(found: Found | None, folder: RunFolder) -> list[str]:
+    """What was wrong with a newer checkpoint, and what in the folder is of the run as it was."""
+    if found is None:
+        return []
+    stale = [name for name in ("evaluation.json", "export") if (folder.path / name).exists()]
+    of_before = f"{' and '.join(stale)} in it: of the shorter run, until you make them anew."
+    return [line for line in (found.problem, of_before * bool(stale)) if line]
+
+
+def _check_same_data(checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
     before = checkpoint["vae_lab"]
     if any(before[key] != record[key] for key in ("measure", "data")):
         raise InputError("the data are no longer those this run was trained on: restore them.")
@@ -136,7 +157,7 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
             "dequantize": preparation.dequantize,
             "sizes": {name: len(images) for name, images in datamodule.splits.items()},
         },
-        "commit": commit(),
+        "commit": commit(*trusted()),
         "versions": versions(),
     }
 

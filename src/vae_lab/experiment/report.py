@@ -8,6 +8,10 @@ from rich.table import Table
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
 from vae_lab.support import Support
+from vae_lab.training.module import VAEModule
+
+COLLAPSED = 0.1
+"""A rate below it, in nats, is that of a posterior that does not depend on x."""
 
 
 def announcement(job: Job) -> list[str]:
@@ -22,28 +26,33 @@ def announcement(job: Job) -> list[str]:
     ]
     if job.start is not None:
         path, content = job.start
-        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be read: "
+        lost = "" if path.name == "last.ckpt" else "last.ckpt cannot be used: "
+        begun = content["epoch"] + 1  # as people count
+        lines += job.notes
         lines.append(
-            f"{lost}goes on from {path.name}, epoch {content['epoch']}, step "
-            f"{content['global_step']}."
+            f"{lost}goes on from {path.name}, epoch {begun}, step {content['global_step']}."
         )
     elif cfg.init_from is not None:
         lines.append(f"Starts from the weights of {cfg.init_from}.")
     lines += _global_batch(job)
     if cfg.ema:
         lines.append(
-            f"EMA of weights, decay {cfg.ema.decay}: validated, selected, tested and kept are the "
-            "averaged ones."
+            f"EMA of weights, decay warming up to {cfg.ema.decay}: validated, selected, tested and "
+            "kept are the averaged ones."
         )
     if module.objective.describe():
-        lines.append(f"Trains another objective than the ELBO: {module.objective.describe()}.")
+        lines.append(
+            f"Trains another objective than the ELBO: {module.objective.describe()}. "
+            f"{module.monitor} selects (monitor={cfg.monitor})."
+        )
     if not all(latent.has_closed_form_kl for latent in job.trace.latents):
         lines.append("The KL has no closed form here: rate and ELBO are Monte Carlo estimates.")
     if module.model.likelihood.support is Support.GREY:
         lines.append(
             "Cross-entropy on grey pixels is no likelihood: its values are not log-likelihoods."
         )
-    return lines + [logger.how_to_view() for logger in job.loggers if isinstance(logger, WandB)]
+    wandb = [logger for logger in job.loggers if isinstance(logger, WandB)]
+    return lines + [line for logger in wandb for line in logger.how_to_view()]
 
 
 def _global_batch(job: Job) -> list[str]:
@@ -61,15 +70,22 @@ def say(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-def report(console: Console, job: Job, best: float | None, metrics: Mapping[str, float]) -> None:
-    """Print the short table at the end."""
+def report(
+    console: Console,
+    job: Job,
+    best: float | None,
+    best_epoch: int | None,
+    metrics: Mapping[str, float],
+) -> None:
+    """Print the short table at the end, and what should not be overlooked."""
     module = job.module
-    table = Table(title=job.cfg.name, title_justify="left")
-    table.add_column("metric")
-    table.add_column("value", justify="right")
+    table = Table()
+    table.add_column("metric", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
     nats = "nats (log p(x|y))" if module.model.reads_labels else "nats"
     if best is not None:
         table.add_row(f"best {module.monitor}, {nats}", f"{best:.2f}")
+        table.add_row("its epoch", f"{best_epoch} of {job.trainer.current_epoch}")
     else:
         table.add_row(f"train/elbo of the last epoch, {nats}", f"{metrics['train/elbo']:.2f}")
     units = {"bits_per_dim": "", "active_units": f" of {module.model.num_units}"}
@@ -78,6 +94,40 @@ def report(console: Console, job: Job, best: float | None, metrics: Mapping[str,
         if split == "test":
             digits = 3 if metric == "bits_per_dim" else 2
             table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}")
+    say(console, job.cfg.name)
     console.print(table)
-    say(console, f"Run folder: {job.folder}")
+    for line in remarks(module, best_epoch, job.trainer.current_epoch, metrics):
+        say(console, line)
     say(console, f"Score it: python evaluate.py run={job.folder}")
+
+
+def remarks(
+    module: VAEModule, best_epoch: int | None, epochs: int, metrics: Mapping[str, float]
+) -> list[str]:
+    """Lines on what a table of numbers does not show.
+
+    Args:
+        module: What was trained.
+        best_epoch: Counted from 1; None where nothing was selected.
+        epochs: How many there were.
+        metrics: Each one's last value.
+    """
+    lines = []
+    if best_epoch is not None and best_epoch <= epochs / 10:
+        helps = "a smaller optimizer.lr, a smaller model, or early_stopping=patience"
+        if module.monitor == "val/elbo" and module.objective.monitor != "elbo":
+            helps = "monitor=objective, which selects on what is trained"
+        lines.append(
+            f"The best epoch was {best_epoch} of {epochs}: by {module.monitor}, all that followed "
+            f"was worse, and what is kept is hardly trained. What helps: {helps}."
+        )
+    split = next(name for name in ("test", "val", "train") if f"{name}/rate" in metrics)
+    rate, active = metrics[f"{split}/rate"], metrics.get(f"{split}/active_units")
+    if rate < COLLAPSED or active == 0:
+        units = "" if active is None else f", {active:.0f} units active"
+        lines.append(
+            f"Collapsed: the posterior is nearly the prior (rate {rate:.2g} nats{units}), so z "
+            "tells little of x. What helps: a warm-up (objective/beta=linear_warmup), a smaller "
+            "weight of the KL (objective.beta.value), a weaker decoder."
+        )
+    return lines

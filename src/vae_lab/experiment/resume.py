@@ -1,17 +1,22 @@
 """How a run goes on: which one, with what, and where none may."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.complete import digest
+from vae_lab.config.restore import check_weights
 from vae_lab.errors import InputError
 from vae_lab.storage.run_folder import RunFolder, runs_below
 
-_MAY_CHANGE = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
-"""What may be said anew where a run goes on: how long."""
+_LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+_MAY_CHANGE = (*_LENGTH, "data.root", "data.path")
+"""What may be said anew where a run goes on: how long, and where the same data lie now."""
+
+_TRAINING = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "global_step")
+"""What Lightning needs of a checkpoint besides weights; of ours it has the record's `ranks`."""
 
 
 def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolder]:
@@ -27,7 +32,7 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolde
     folder = _latest() if wanted == "latest" else RunFolder(wanted)
     stored = folder.config()
     if stored is None:
-        raise InputError(f"no run at {folder}: give resume= a run folder, with config.yaml in it.")
+        raise _without_config(folder)
     changes = [o.lstrip("+") for o in overrides if not o.startswith(("resume=", "hydra."))]
     for change in changes:
         if change.partition("=")[0] not in _MAY_CHANGE:
@@ -49,6 +54,8 @@ def check_folder(cfg: DictConfig, folder: RunFolder) -> None:
     """Raise InputError where `folder` holds another run than `cfg`, or this one, finished."""
     stored = folder.config()
     if stored is None:
+        if folder.has_checkpoints:
+            raise _without_config(folder)
         return
     if stored["config_digest"] != digest(cfg):
         raise InputError(f"{folder} holds another run already: set hydra.run.dir to a new folder.")
@@ -58,8 +65,63 @@ def check_folder(cfg: DictConfig, folder: RunFolder) -> None:
         )
 
 
+def is_anothers(cfg: DictConfig, folder: RunFolder) -> bool:
+    """Whether another job than `cfg` has its run in `folder`, or is at work in it."""
+    try:
+        stored = folder.config()
+    except InputError:
+        return True  # whose, nobody can tell
+    return folder.is_held or (stored is not None and stored["config_digest"] != digest(cfg))
+
+
+def check_goes_on(stored: Mapping[str, Any] | None, path: Path, content: dict[str, Any]) -> None:
+    """Raise InputError unless training can go on from a checkpoint.
+
+    Args:
+        stored: The run's config.yaml, which the checkpoint must have been made with.
+        path: The checkpoint.
+        content: What is in it.
+    """
+    record = content["vae_lab"]
+    lacks = [key for key in _TRAINING if key not in content]
+    lacks += [key for key in ("ranks", "seconds", "metrics") if key not in record]
+    if lacks:
+        raise InputError(
+            f"{path} holds no training to go on with (no {', '.join(lacks)}): say init_from={path} "
+            "for a new run from its weights."
+        )
+    ours, theirs = (dict(_values(config)) for config in (stored or {}, record["config"]))
+    keys = [key for key in {**ours, **theirs} if key not in _MAY_CHANGE]
+    other = [key for key in keys if repr(ours.get(key)) != repr(theirs.get(key))]
+    if other:
+        said = "; ".join(f"{key} {ours.get(key)}, not {theirs.get(key)}" for key in other[:3])
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        raise InputError(
+            f"{path} was made with another configuration than config.yaml, which says {said}"
+            f"{more}: restore it, or say init_from={path} for a new run from these weights."
+        )
+    check_weights(path, content)
+
+
+def _values(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _values(value, f"{path}{key}.")
+        else:
+            yield f"{path}{key}", value
+
+
+def _without_config(folder: RunFolder) -> InputError:
+    if folder.has_checkpoints:
+        return InputError(
+            f"{folder} has checkpoints, but no config.yaml to know their run by: say init_from="
+            f"{folder} for a new run from its weights, in a new folder."
+        )
+    return InputError(f"no run at {folder}: give resume= a run folder, with config.yaml in it.")
+
+
 def _length(cfg: DictConfig) -> list[Any]:
-    return [OmegaConf.select(cfg, key) for key in _MAY_CHANGE]
+    return [OmegaConf.select(cfg, key) for key in _LENGTH]
 
 
 def _latest(runs: Path = Path("runs")) -> RunFolder:

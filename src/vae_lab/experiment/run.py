@@ -18,7 +18,7 @@ from vae_lab.callbacks import BestCheckpoint
 from vae_lab.config import build
 from vae_lab.config.complete import digest
 from vae_lab.distributed import group
-from vae_lab.distributed.signals import Interrupted, requeue
+from vae_lab.distributed.signals import Interrupted, Interruption, requeue
 from vae_lab.errors import explained
 from vae_lab.experiment.failures import cannot_go_on, cannot_start
 from vae_lab.experiment.prepare import Job, prepare, without_noise
@@ -60,25 +60,43 @@ def run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], console
 
     Raises:
         InputError: For bad input, and then nothing has been written; and for a run that fails.
-        Interrupted: Where it is told to stop; it has saved what it needs to go on.
+        Interrupted: Where it is told to stop, with how to go on; what that needs is saved.
     """
-    with explained(cannot_start):
-        if group.rank() == 0:
-            check_folder(asked, folder)
-        job = prepare(asked, folder, labels)
-    config = OmegaConf.to_yaml(job.cfg, resolve=True)
-    with folder.claim(config) if group.rank() == 0 else nullcontext():
-        try:
-            if job.processes == 1 or group.is_member():
-                return train(job, console)
-            group.launch(folder.path, job.trainer.num_devices)
-        except Interrupted as interrupted:
-            how = f"python train.py resume={folder}"
-            if interrupted.number == signal.SIGUSR1 and requeue():
-                how = "SLURM starts it again"
-            say(console, f"Told to stop; saved. To go on: {how}")
-            raise
+    try:
+        with Interruption.heeded():
+            return _run(asked, folder, labels, console)
+    except Interrupted as told:
+        raise Interrupted(told.number, _stopped(told.number, folder)) from None
+
+
+def _run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], console: Console) -> Run:
+    leads = group.rank() == 0
+    with folder.claim() if leads else nullcontext():
+        with explained(cannot_start):
+            if leads:
+                check_folder(asked, folder)
+            job = prepare(asked, folder, labels)
+            if job.processes > 1 and not group.is_member():
+                group.check_room(job.trainer.num_devices)
+        if leads:
+            folder.begin(OmegaConf.to_yaml(job.cfg, resolve=True))
+        if job.processes == 1 or group.is_member():
+            return train(job, console)
+        group.launch(folder.path, job.trainer.num_devices)
     return _finished(folder)
+
+
+def _stopped(number: int | None, folder: RunFolder) -> str:
+    """What to say of a run that was told to stop."""
+    if not (folder.path / "config.yaml").exists():
+        return "Told to stop before training began; nothing was written."
+    if folder.is_finished:
+        return f"Told to stop; the run had finished: {folder}"
+    how = f"python train.py resume={folder}"
+    if number == signal.SIGUSR1 and requeue():
+        how = "SLURM starts it again"
+    saved = (folder.path / "checkpoints" / "last.ckpt").exists()
+    return f"Told to stop{'; saved' if saved else ' before the first save'}. To go on: {how}"
 
 
 @without_noise()
@@ -95,13 +113,16 @@ def train(job: Job, console: Console) -> Run:
             say(console, line)
         if job.cfg.lr_find:
             place = job.folder.path
-            best, metrics = None, suggest_lr(job.trainer, module, job.datamodule, place, console)
+            metrics = suggest_lr(job.trainer, module, job.datamodule, place, console)
         else:
-            best, metrics = _fit_and_test(job)
+            metrics = _fit_and_test(job)
+        best, best_epoch = _best(job.trainer)
         if group.rank() == 0:
-            job.folder.finish({"metrics": metrics, "best": best, "measure": record["measure"]})
+            selected = {"monitor": module.monitor, "best": best, "best_epoch": best_epoch}
+            told = {"objective": module.objective.describe(), "measure": record["measure"]}
+            job.folder.finish({"metrics": metrics, **selected, **told})
             if not job.cfg.lr_find:
-                report(console, job, best, metrics)
+                report(console, job, best, best_epoch, metrics)
     group.leave()
     return Run(job.folder.path, metrics, best)
 
@@ -120,8 +141,8 @@ def _finished(folder: RunFolder) -> Run:
     return Run(folder.path, result["metrics"], result["best"])
 
 
-def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
-    """The monitored metric of the weights that are kept, and every metric's last value."""
+def _fit_and_test(job: Job) -> dict[str, float]:
+    """Every metric's last value."""
     trainer, module, datamodule = job.trainer, job.module, job.datamodule
     start, metrics = None, {}
     if job.start is not None:
@@ -129,7 +150,6 @@ def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
         metrics = content["vae_lab"]["metrics"]
     trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     metrics |= _floats(trainer.logged_metrics)
-    best = _best(trainer)
     trainer.strategy.barrier("checkpoints are written")
     if job.cfg.test and len(datamodule.splits["test"]):
         if isinstance(trainer.strategy, FSDPStrategy):
@@ -138,15 +158,16 @@ def _fit_and_test(job: Job) -> tuple[float | None, dict[str, float]]:
         module.load_state_dict(kept["state_dict"])
         trainer.test(module, datamodule=datamodule, verbose=False)
         metrics |= _floats(trainer.logged_metrics)
-    return best, metrics
+    return metrics
 
 
 def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in metrics.items()}
 
 
-def _best(trainer: Trainer) -> float | None:
+def _best(trainer: Trainer) -> tuple[float, int] | tuple[None, None]:
+    """The monitored metric at best.ckpt, and its epoch, counted from 1."""
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, BestCheckpoint) and callback.best_model_score is not None:
-            return float(callback.best_model_score)
-    return None
+        if isinstance(callback, BestCheckpoint) and callback.epoch is not None:
+            return callback.score, callback.epoch
+    return None, None

@@ -20,6 +20,7 @@ from vae_lab.errors import InputError, explained, one_line, require, unknown
 from vae_lab.export import programs
 from vae_lab.export.programs import Case, Tensors
 from vae_lab.model import VAE
+from vae_lab.storage.checkpoint import sealed
 from vae_lab.trained import TrainedVAE, load
 
 TOLERANCE = 1e-4
@@ -59,12 +60,11 @@ def _vae(trained: TrainedVAE) -> VAE:
 
 
 def _safetensors(subject: Subject, folder: Path) -> Iterator[tuple[Path, Functions]]:
-    from safetensors.torch import save
-
     path = folder / "model.safetensors"
-    record = {"format": "pt", "vae_lab": json.dumps(subject.record)}
     weights = {name: value.contiguous() for name, value in subject.model.state_dict().items()}
-    path.write_bytes(save(weights, record))  # save_file makes a file that only its owner reads
+    path.write_bytes(
+        sealed(weights, json.dumps(subject.record))
+    )  # save_file makes a file that only its owner reads
     yield path, programs.parts(_vae(load(path)))
 
 

@@ -1,42 +1,112 @@
-"""A CSV file, as this project uses it."""
+"""A CSV file that a run goes on with as if it had never been stopped."""
 
 import csv
-import warnings
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import Logger
+
+from vae_lab.loggers.tell import tell
+from vae_lab.storage.files import atomic_file
+
+Row = dict[str, str]  # by column; a metric that a row does not have is not in it
 
 
-class CSV(CSVLogger):
-    """Lightning's CSVLogger, whose metrics.csv a resumed run goes on with."""
+class CSV(Logger):
+    """csv/metrics.csv in the run folder: a row whenever something is logged, with its step.
+
+    Each row is in the file when the next line of the program runs: a line is appended, or, where
+    it has a new column, the file replaced by another. A run that goes on logs again what came after
+    its checkpoint: rows of those steps are left out, so that none is lost or doubled.
+    """
 
     def __init__(self, save_dir: str) -> None:
-        """`save_dir` is the run folder; the file is csv/metrics.csv in it."""
-        super().__init__(save_dir, name="csv", version="")
-        self._before: list[dict[str, Any]] = []
+        """`save_dir` is the run folder."""
+        super().__init__()
+        self._folder = Path(save_dir) / "csv"
+        self._path = self._folder / "metrics.csv"
+        self._columns: list[str] = []  # of the file; none before this process has written it
 
     @property
-    def experiment(self) -> Any:
-        if self._experiment is None:
-            path = Path(self.log_dir) / "metrics.csv"
-            if path.is_file():  # Lightning would delete it
-                with path.open(newline="") as file:
-                    self._before = [_numbers(row) for row in csv.DictReader(file)]
-                path.unlink()
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message=".*logs directory .* exists")
-                return super().experiment
-        return super().experiment
+    def name(self) -> str:
+        return "csv"
 
-    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
-        written = self.experiment.metrics
-        if self._before:  # what is logged again from the checkpoint on replaces what was
-            written[:0] = [row for row in self._before if step is None or row["step"] < step]
-            self._before = []
-        super().log_metrics(metrics, step)
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self._folder)
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml lies beside it, and every checkpoint has them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        assert step is not None  # Lightning gives it
+        row = {**{name: str(value) for name, value in metrics.items()}, "step": str(step)}
+        if not self._columns:
+            self._rewrite([*(old for old in self._read() if int(old["step"]) < step), row])
+        elif row.keys() <= set(self._columns):
+            with self._path.open("a", newline="") as file:
+                file.write(_text(self._columns, [row]))
+        else:
+            self._rewrite([*self._read(), row])
+
+    def _rewrite(self, rows: list[Row]) -> None:
+        self._columns = sorted({name for row in rows for name in row})
+        self._folder.mkdir(parents=True, exist_ok=True)
+        header = dict(zip(self._columns, self._columns, strict=True))
+        with atomic_file(self._path) as part:
+            part.write_text(_text(self._columns, [header, *rows]), newline="")
+
+    def _read(self) -> list[Row]:
+        """The rows in the file, but those damaged; then the file as it was is kept aside."""
+        if not self._path.is_file():
+            return []
+        rows, damaged = _parse(self._path.read_bytes().decode(errors="replace"))
+        if damaged:
+            aside = self._path.with_name("damaged.csv")
+            copyfile(self._path, aside)
+            tell(f"{self._path} is damaged, {damaged} of its lines are lost; as it was: {aside}")
+        return rows
 
 
-def _numbers(row: dict[str, str]) -> dict[str, Any]:
-    given = {name: float(value) for name, value in row.items() if value}
-    return given | {name: int(given[name]) for name in ("step", "epoch") if name in given}
+def _text(columns: list[str], rows: Iterable[Row]) -> str:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _parse(text: str) -> tuple[list[Row], int]:
+    """The rows of a file, and how many of its lines cannot be read."""
+    header, *lines = text.split("\n")
+    columns = _fields(header)
+    if "step" not in columns or len(set(columns)) < len(columns):
+        return [], len(lines)
+    torn = lines.pop() if lines else header  # nothing, where the last line was written whole
+    rows = []
+    for values in map(_fields, lines):
+        if len(values) == len(columns) and all(map(_is_number, values)):
+            row = {name: value for name, value in zip(columns, values, strict=True) if value}
+            if row.get("step", "").isdecimal():
+                rows.append(row)
+    return rows, len(lines) - len(rows) + bool(torn)
+
+
+def _fields(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:
+        return []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text or 0)
+    except ValueError:
+        return False
+    return True

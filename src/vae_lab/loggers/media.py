@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from matplotlib.image import imread
 from torch import Tensor
 
-from vae_lab.loggers.wandb import STEP, WandB
+from vae_lab.loggers.wandb import WandB
 
 
 @singledispatch
@@ -38,8 +38,7 @@ def _(logger: WandB, values: Mapping[str, Tensor], step: int) -> None:
 
     counts = {name: np.histogram(kept, bins=64) for name, kept in _finite(values).items()}
     histograms = {name: wandb.Histogram(np_histogram=count) for name, count in counts.items()}
-    with logger.going_on():
-        logger.experiment.log({**histograms, STEP: step})
+    logger.log_metrics(histograms, step)
 
 
 @log_histograms.register

@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
-from vae_lab.loggers.wandb import WandB
+from vae_lab.loggers.wandb import INTERRUPTED, WandB
 
 
 @contextmanager
@@ -21,14 +21,17 @@ def session(
         monitor: The metric whose largest value W&B's summary keeps.
     """
     runs = [logger for logger in loggers if isinstance(logger, WandB)]
-    failed = True
+    exit_code = 1
     try:
         for logger in loggers:
             logger.log_hyperparams(dict(hyperparameters))
         for run in runs:
-            run.define_summaries(monitor)
+            run.begin(monitor)
         yield
-        failed = False
+        exit_code = 0
+    except (KeyboardInterrupt, SystemExit):
+        exit_code = INTERRUPTED
+        raise
     finally:
         for run in runs:
-            run.finish(failed)
+            run.finish(exit_code)

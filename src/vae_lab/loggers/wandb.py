@@ -1,7 +1,8 @@
 """Weights & Biases, as this project uses it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
@@ -10,12 +11,20 @@ from typing import Any
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
-from rich.console import Console
 
-from vae_lab.errors import InputError, one_line
+from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.loggers import artifacts
+from vae_lab.loggers.offline import offline_history
+from vae_lab.loggers.tell import tell
 
 STEP = "trainer/global_step"  # Lightning's x-axis of every chart
+MODES = ("online", "offline", "disabled")
+BEST = {"elbo": "max", "bits_per_dim": "min", "objective": "max"}  # what a summary keeps of each
+INTERRUPTED = 255  # the exit code of a run that W&B shows as killed
+
+
+Row = tuple[int | None, frozenset[str]]
+"""What is logged together, at a step."""
 
 
 class WandB(WandbLogger):
@@ -24,6 +33,9 @@ class WandB(WandbLogger):
     WANDB_MODE, where set, decides. Files go to `save_dir`/wandb. `save_dir` is the run folder:
     its kept checkpoint and its figures become artifacts at the end, by option. Where W&B cannot be
     reached it is offline, and where it breaks down training goes on without it; both are told.
+
+    A run that goes on offline has two folders, which W&B joins in the upload: what the first
+    attempt logged after its last checkpoint is not logged again.
     """
 
     def __init__(
@@ -37,7 +49,7 @@ class WandB(WandbLogger):
         log_checkpoints: bool = False,
         log_samples: bool = False,
     ) -> None:
-        """Raises InputError where wandb is not installed.
+        """Raises InputError where wandb is not installed, or WANDB_MODE is none of its modes.
 
         Args:
             save_dir: The run folder.
@@ -52,6 +64,8 @@ class WandB(WandbLogger):
         if find_spec("wandb") is None:
             raise InputError("logger=wandb needs wandb: pip install wandb, or say logger=csv.")
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
+        if mode not in MODES:
+            raise unknown("WANDB_MODE", mode, MODES)
         super().__init__(
             name=name,
             save_dir=save_dir,
@@ -66,6 +80,9 @@ class WandB(WandbLogger):
         self.mode = mode
         self.log_checkpoints, self.log_samples = log_checkpoints, log_samples
         self._folder = Path(save_dir)
+        self._before: Counter[Row] = Counter()  # what earlier attempts have logged, and how often
+        self._best: dict[str, float] = {}  # of theirs, by metric
+        self._summaries: dict[str, str] = {}  # which value of a metric is its best: max or min
 
     @property
     def experiment(self) -> Any:
@@ -74,18 +91,19 @@ class WandB(WandbLogger):
                 return super().experiment
             except Exception as error:
                 reason = one_line(error)
-                _tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
+                tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
                 _end_service()
                 self.mode = self._wandb_init["mode"] = "offline"
         return super().experiment
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        with self.going_on():
-            super().log_metrics(metrics, step)
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        if self._is_new(metrics, step):
+            with self.going_on():
+                super().log_metrics(metrics, step)
 
     def log_image(self, key: str, images: list[Any], step: int | None = None, **more: Any) -> None:
         with self.going_on():
-            super().log_image(key, images, step, **more)
+            super().log_image(key, images, step, **more)  # which logs it as a metric
 
     @contextmanager
     def going_on(self) -> Iterator[None]:
@@ -93,39 +111,72 @@ class WandB(WandbLogger):
         try:
             yield
         except Exception as error:
-            _tell(f"W&B broke down, training goes on without it ({one_line(error)})")
+            tell(f"W&B broke down, training goes on without it ({one_line(error)})")
             _end_service()
             import wandb
 
             self._experiment = wandb.init(mode="disabled")  # takes anything, does nothing
 
-    def define_summaries(self, monitor: str) -> None:
-        """Let the run's summary keep the best of every figure."""
+    def begin(self, monitor: str) -> None:
+        """Recall what was logged before, and let the run's summary keep the best of every figure.
+
+        Args:
+            monitor: Another metric whose largest value the summary keeps.
+        """
+        self._summaries = {
+            f"{split}/{name}": BEST[name] for split in ("train", "val") for name in BEST
+        }
+        self._summaries.setdefault(monitor, "max")
         run = self.experiment
-        for split in ("train", "val"):
-            for figure, best in (("elbo", "max"), ("bits_per_dim", "min"), ("objective", "max")):
-                run.define_metric(f"{split}/{figure}", summary=best, step_metric=STEP)
-        run.define_metric(monitor, summary="max", step_metric=STEP)
+        for name, best in self._summaries.items():
+            run.define_metric(name, summary=best, step_metric=STEP)
+        for row in offline_history(self._folder, run.id):
+            self._before[_row(row, row.get(STEP))] += 1
+            for name in row.keys() & self._summaries.keys():
+                self._best[name] = self._better(name, row[name])
 
-    def how_to_view(self) -> str:
-        """One line: where the run can be looked at."""
+    def how_to_view(self) -> list[str]:
+        """Lines that say where the run can be looked at."""
         if self.mode == "online":
-            return f"W&B: {self.experiment.url}"
-        folder = Path(self.experiment.dir).parent
-        return f"W&B is offline. View: wandb leet {folder}   Upload: wandb sync {folder}"
+            return [f"W&B: {self.experiment.url}"]
+        if self.mode == "disabled":
+            return []
+        folder = self._folder / "wandb"
+        if folder.is_relative_to(Path.cwd()):
+            folder = folder.relative_to(Path.cwd())
+        view, upload = f"wandb leet {folder}", f"wandb sync {folder}/offline-run-*"
+        return ["W&B is offline. To view the run, and to upload it:", view, upload]
 
-    def finish(self, failed: bool) -> None:
-        """Close the run, marked failed where it failed. Does nothing before it began."""
+    def finish(self, exit_code: int = 0) -> None:
+        """Close the run, marked failed unless `exit_code` is 0. Does nothing before it began."""
         if self._experiment is None:
             return
         with self.going_on():
             try:
-                if not failed and self.log_checkpoints:
+                if exit_code == 0 and self.log_checkpoints:
                     artifacts.log_checkpoint(self.experiment, self._folder)
-                if not failed and self.log_samples:
+                if exit_code == 0 and self.log_samples:
                     artifacts.log_figures(self.experiment, self._folder)
             finally:
-                self.experiment.finish(exit_code=1 if failed else 0)
+                for name in self._best:
+                    now = self.experiment.summary.get(name, {}).get(self._summaries[name])
+                    self.experiment.summary[name] = {self._summaries[name]: self._better(name, now)}
+                self.experiment.finish(exit_code=exit_code)
+
+    def _is_new(self, names: Iterable[str], step: int | None) -> bool:
+        """Whether no earlier attempt has logged these together at that step, as often as this."""
+        row = _row(names, step)
+        self._before[row] -= 1
+        return self._before[row] < 0
+
+    def _better(self, name: str, value: float | None) -> float:
+        """The best of a metric: of a value, and of earlier attempts."""
+        both = [each for each in (value, self._best.get(name)) if each is not None]
+        return max(both) if self._summaries[name] == "max" else min(both)
+
+
+def _row(names: Iterable[str], step: int | None) -> Row:
+    return step, frozenset(name for name in names if name != STEP and not name.startswith("_"))
 
 
 def _end_service() -> None:
@@ -134,10 +185,6 @@ def _end_service() -> None:
 
     with suppress(Exception):
         wandb.teardown()
-
-
-def _tell(line: str) -> None:
-    Console(stderr=True).print(f"[bold yellow]warning:[/] {line}", soft_wrap=True, highlight=False)
 
 
 def has_wandb_key() -> bool:

@@ -13,12 +13,9 @@ class Objective(nn.Module, ABC):
     """What training maximises: (trace, epoch) -> (B,), in nats. Built late, for its model.
 
     Time is counted in epochs, as a scalar tensor that grows within an epoch (2.5 is the middle of
-    the third), so that a schedule means the same whatever the batch size.
+    the third), so that a schedule means the same whatever the batch size. Validation asks at
+    infinity, where schedules rest, so that its epochs compare.
     """
-
-    monitor: str = "elbo"
-    """The metric that checkpoints, early stopping and sweeps select on; the true ELBO unless the
-    model has no bound. An objective that depends on its model sets it as it is built."""
 
     def __init__(self, context: Context) -> None:
         """`context` is the model's: what the objective may know of it."""
@@ -32,6 +29,14 @@ class Objective(nn.Module, ABC):
     def describe(self) -> str:
         """What differs from the plain ELBO, in a few words; empty where nothing does."""
         return ""
+
+    @property
+    def monitor(self) -> str:
+        """The metric of the validation data, larger is better, that tells how far it has come.
+
+        Its own value, "objective"; "elbo" where it is the ELBO once its schedule rests.
+        """
+        return "objective" if self.describe() else "elbo"
 
     @abstractmethod
     def values(self, trace: Trace, epoch: Tensor) -> Tensor:

@@ -4,6 +4,9 @@ Kingma and Welling, Auto-Encoding Variational Bayes, 2014 (https://arxiv.org/abs
 with beta: Higgins et al., beta-VAE, 2017.
 """
 
+import math
+
+import torch
 from torch import Tensor
 
 from vae_lab.model.context import Context
@@ -31,6 +34,11 @@ class ELBO(Objective):
 
     def describe(self) -> str:
         return self.beta.describe()
+
+    @property
+    def monitor(self) -> str:
+        rests_at = float(self.beta(torch.tensor(torch.inf)))
+        return "elbo" if math.isclose(rests_at, 1, rel_tol=1e-6) else "objective"
 
     def values(self, trace: Trace, epoch: Tensor) -> Tensor:
         return trace.log_px - self.beta(epoch) * trace.kl.sum(0)

@@ -19,7 +19,7 @@ class Schedule(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, epoch: Tensor) -> Tensor:
-        """Beta at this time."""
+        """Beta at this time; at infinity, the one that the schedule comes to."""
 
 
 class Constant(Schedule):
@@ -91,5 +91,5 @@ class Cyclical(Schedule):
         return f"beta cycling from 0 to 1 every {self.warmup_epochs:g} epochs"
 
     def forward(self, epoch: Tensor) -> Tensor:
-        phase = (epoch / self.warmup_epochs) % 1
+        phase = ((epoch / self.warmup_epochs) % 1).nan_to_num(1.0)  # at infinity, a cycle's end
         return (phase / self.ramp).clamp(max=1)

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,34 @@ from torch import nn
 _REPOSITORY = Path(__file__).parents[3]
 
 
-def commit() -> str:
-    """The commit of this code, "-dirty" where files differ; "unknown" outside a checkout."""
+def commit(*packages: str) -> str:
+    """The commit of this code, "-dirty" where files differ from it or are new to git.
+
+    It is "unknown" outside a checkout. Those of `packages` that are in use and lie elsewhere follow
+    with theirs: "0123456789ab, my_package cdef01234567-dirty".
+    """
+    told = [_commit_of(_REPOSITORY) if (_REPOSITORY / ".git").exists() else "unknown"]
+    for name in packages:
+        spec = sys.modules[name].__spec__ if name in sys.modules else None
+        places = (spec.submodule_search_locations or [str(spec.origin)]) if spec else []
+        for place in (Path(place).resolve() for place in places):
+            if not place.is_relative_to(_REPOSITORY):
+                told.append(f"{name} {_commit_of(place if place.is_dir() else place.parent)}")
+    return ", ".join(told)
+
+
+def _commit_of(folder: Path) -> str:
+    # Unlike `git describe --dirty`, this sees a file that is not added yet: a new part, say.
+    command = ["git", "--no-optional-locks", "status", "--porcelain=v2", "--branch"]
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=_REPOSITORY, capture_output=True, text=True, check=True, timeout=10,
-        )  # fmt: skip
+        status = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        )
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return described.stdout.strip()
+    head, *others = status.stdout.splitlines()  # "# branch.oid ..." and more of "#", then files
+    dirty = any(not line.startswith("#") for line in others)
+    return head.split()[-1][:12] + "-dirty" * dirty
 
 
 def device_name(device: torch.device) -> str:

@@ -2,21 +2,31 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
 from filelock import FileLock, Timeout
 
 from vae_lab.errors import InputError
 from vae_lab.storage.checkpoint import read_checkpoint
-from vae_lab.storage.files import atomic_file
+from vae_lab.storage.files import atomic_file, read_json
+from vae_lab.storage.run_config import read_config, write_config
 
 LOCK = ".lock"
 """The file by which a process holds a run folder. It stays, and so tells a run's config.yaml from
 those that W&B writes."""
+
+Check = Callable[[Path, dict[str, Any]], None]
+
+
+class Found(NamedTuple):
+    """The checkpoint that a run can go on from."""
+
+    path: Path
+    content: dict[str, Any]
+    problem: str | None  # why not from a newer one
 
 
 class RunFolder(os.PathLike[str]):
@@ -33,25 +43,30 @@ class RunFolder(os.PathLike[str]):
     # How far its run has come
 
     def config(self) -> dict[str, Any] | None:
-        """The configuration of the run; None before one was begun. InputError for another's."""
+        """The configuration of the run, with the paths of where it lies now; None before any.
+
+        Raises InputError for another file of that name, or one that is cut short.
+        """
         path = self.path / "config.yaml"
-        if not path.is_file():
-            return None
-        try:
-            config = yaml.safe_load(path.read_text())
-        except yaml.YAMLError:
-            config = None
-        if not isinstance(config, dict) or "config_digest" not in config:
-            raise InputError(f"{path} is no run's configuration: choose another folder.")
-        return config
+        return read_config(path) if path.is_file() else None
 
     def result(self) -> dict[str, Any] | None:
-        """What the run ended with; None where it has not finished."""
-        return _read_json(self.path / "result.json")
+        """What the run ended with; None where it has not finished.
+
+        Raises InputError for a damaged file, and so does `failure`.
+        """
+        path = self.path / "result.json"
+        if not path.is_file():
+            return None
+        found = read_json(path, metrics=dict, best=float | int | None, measure=dict)
+        if not all(isinstance(value, float | int) for value in found["metrics"].values()):
+            raise InputError(f"{path} is damaged (a metric is no number): remove it.")
+        return found
 
     def failure(self) -> dict[str, Any] | None:
         """What `fail` left of a job that failed, since when none was begun here."""
-        return _read_json(self.path / "failed.json")
+        path = self.path / "failed.json"
+        return read_json(path, overrides=dict, reason=str) if path.is_file() else None
 
     @property
     def is_finished(self) -> bool:
@@ -61,28 +76,44 @@ class RunFolder(os.PathLike[str]):
     @property
     def is_held(self) -> bool:
         """Whether some process trains in it."""
+        if not (self.path / LOCK).exists():
+            return False
         try:
             with self.hold():
                 return False
         except InputError:
             return True
 
-    def newest_checkpoint(self) -> tuple[Path, dict[str, Any]] | None:
-        """The checkpoint to go on from, and its content; None where training has saved none yet.
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether a run has saved anything."""
+        return any((self.path / "checkpoints").glob("*.ckpt"))
 
-        The one before the last where the last cannot be read. Raises InputError where neither can.
+    def newest_checkpoint(self, check: Check = lambda path, content: None) -> Found | None:
+        """The checkpoint to go on from; None where training has saved none yet.
+
+        The one before the last where the last cannot be used.
+
+        Args:
+            check: Raises InputError for a checkpoint, of this path and content, that is of no use.
+
+        Raises:
+            InputError: Where there are some, and none can be used.
         """
-        problem: InputError | None = None
-        for name in ("last.ckpt", "previous.ckpt"):
-            path = self.path / "checkpoints" / name
-            if path.is_file():
-                try:
-                    return path, read_checkpoint(path)
-                except InputError as error:
-                    problem = problem or error
-        if problem is not None:
-            raise problem
-        return None
+        found = [self.path / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt")]
+        problems: list[InputError] = []
+        for path in (path for path in found if path.is_file()):
+            try:
+                content = read_checkpoint(path)
+                check(path, content)
+            except InputError as error:
+                problems.append(error)
+            else:
+                return Found(path, content, str(problems[0]) if problems else None)
+        if not problems:
+            return None
+        other = " Nor can previous.ckpt be used." if len(problems) > 1 else ""
+        raise InputError(f"{problems[0]}{other}") from problems[0]
 
     # Writing
 
@@ -105,26 +136,48 @@ class RunFolder(os.PathLike[str]):
             lock.release()
 
     @contextmanager
-    def claim(self, config: str) -> Iterator[None]:
-        """Begin a run, or go on with it: hold the folder, made where there is none.
+    def claim(self) -> Iterator[None]:
+        """Hold the folder, made where there is none, to begin a run or to go on with it.
 
-        `config`, in YAML, becomes its config.yaml; how an earlier attempt ended is forgotten.
-        Raises InputError where the folder is in use or cannot be written.
+        Where the block does not come to `begin`, what was made for it goes again. Raises InputError
+        where the folder is in use or cannot be written.
         """
-        with ExitStack() as stack:
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(self.hold())
-                with atomic_file(self.path / "config.yaml") as part:
-                    part.write_text(config)
-                for old in ("result.json", "failed.json"):
-                    (self.path / old).unlink(missing_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"the run cannot be written to {self} ({error.strerror}): set hydra.run.dir to "
-                    "a folder that can."
-                ) from error
+        made = [place for place in (self.path, *self.path.parents) if not place.exists()]
+        try:
+            with ExitStack() as stack:
+                with self._written():
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    stack.enter_context(self.hold())
+                try:
+                    yield
+                finally:
+                    if not (self.path / "config.yaml").exists():
+                        with suppress(OSError):
+                            (self.path / LOCK).unlink()
+        finally:
+            for place in made:
+                with suppress(OSError):
+                    place.rmdir()  # those alone that are empty
+
+    def begin(self, config: str) -> None:
+        """Make `config`, in YAML, the run's config.yaml; how an earlier attempt ended is forgotten.
+
+        Raises InputError where it cannot be written.
+        """
+        with self._written():
+            write_config(self.path / "config.yaml", config)
+            for old in ("result.json", "failed.json"):
+                (self.path / old).unlink(missing_ok=True)
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
             yield
+        except OSError as error:
+            raise InputError(
+                f"the run cannot be written to {self} ({error.strerror}): set hydra.run.dir to "
+                "a folder that can."
+            ) from error
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Leave what the run ended with, by which it is known to have finished."""
@@ -135,14 +188,11 @@ class RunFolder(os.PathLike[str]):
         """Leave word of a job that failed, for the table over its sweep."""
         self.path.mkdir(parents=True, exist_ok=True)
         told = {"overrides": dict(overrides), "reason": reason, "traceback": traceback}
-        (self.path / "failed.json").write_text(json.dumps(told, indent=2) + "\n")
+        with atomic_file(self.path / "failed.json") as part:
+            part.write_text(json.dumps(told, indent=2) + "\n")
 
 
 def runs_below(parent: Path) -> list[RunFolder]:
     """The folders below `parent` that hold a run, finished or not, by path."""
     found = (path.parent for path in parent.rglob("config.yaml"))
     return [RunFolder(path) for path in sorted(found) if (path / LOCK).exists()]
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.is_file() else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import prod
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +20,7 @@ from vae_lab.config import build
 from vae_lab.config.complete import with_facts
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
+from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, one_line
 from vae_lab.evaluation.measure import Measure
 from vae_lab.storage.files import atomic_file
@@ -31,6 +32,8 @@ _INDIFFERENT = ("batch_size", "num_workers")
 
 class Sweep(Callback):
     """What Hydra does besides its jobs, in the process that began."""
+
+    running: ClassVar[Path | None] = None  # the folder of the sweep that this process runs
 
     def __init__(self) -> None:
         self._folder_is_new = False
@@ -51,11 +54,14 @@ class Sweep(Callback):
             _begin(config)
         except InputError as error:  # Hydra would go on
             _refuse(error)
+        Sweep.running = Path(config.hydra.sweep.dir).resolve()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Writes the table over all jobs; status 1 where some have failed."""
         from vae_lab.sweeps.table import write_table
 
+        if isinstance(sys.exc_info()[1], Interrupted):
+            return  # `stopped` sees to it, which Hydra 1.3 needs
         try:
             have_failed = write_table(Path(config.hydra.sweep.dir).resolve(), Console())
         except Exception as error:  # as above
@@ -69,6 +75,17 @@ def _refuse(error: Exception) -> NoReturn:
     line = Text.assemble(("error: ", "bold red"), said)
     Console(stderr=True).print(line, soft_wrap=True)
     raise SystemExit(1) from error
+
+
+def stopped() -> str | None:
+    """Write the table of the sweep that was told to stop; how it goes on. None outside of one."""
+    from vae_lab.sweeps.table import write_table
+
+    if Sweep.running is None:
+        return None
+    write_table(Sweep.running, Console())
+    how = f"the same command with hydra.sweep.dir={Sweep.running}"
+    return f"Told to stop; the sweep is saved. To go on: {how}"
 
 
 def _begin(config: DictConfig) -> None:
@@ -102,10 +119,17 @@ def _overrides(config: DictConfig) -> list[Override]:
 
 def _check_search(asked: Sequence[Override]) -> None:
     """Refuse to rank what cannot be compared: every choice that is listed is built, in turn."""
+    swept = [key for key in map(_swept, asked) if key.startswith(("objective", "estimator"))]
     options = [choices for choices in map(_choices, asked) if choices]
     usual = [choices[0] for choices in options]
-    if not compose("train", usual).data.val_size:
+    cfg = compose("train", usual)
+    if not cfg.data.val_size:
         raise InputError("a search needs validation data: set data.val_size above 0.")
+    if swept and cfg.monitor == "objective":
+        raise InputError(
+            f"a search ranks its trials, and under another {swept[0]} they maximise another "
+            "objective: say monitor=elbo, which compares."
+        )
     found: dict[Measure, str] = {}
     read: dict[str, ImageDataModule] = {}
     for at, choices in enumerate(options):
@@ -119,6 +143,10 @@ def _check_search(asked: Sequence[Override]) -> None:
             f"a search ranks its trials, and {a} is not comparable with {b}: another likelihood's "
             "measure, preparation, data or evidence. Search within one, or use a grid (-m)."
         )
+
+
+def _swept(override: Override) -> str:
+    return override.get_key_element() if override.is_sweep_override() else ""
 
 
 def _choices(override: Override) -> list[str]:

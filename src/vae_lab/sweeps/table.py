@@ -88,7 +88,7 @@ def _log(sweep: Path, found: Sequence[Job], header: list[str], lines: list[list[
     assert isinstance(logger, WandB)
     logger.log_table("sweep/table", columns=header, data=lines)
     log_image(logger, "media/sweep", sweep / "table.png", 0)
-    logger.finish(failed=False)
+    logger.finish()
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
 from vae_lab.distributed.sharding import full_weights
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, unknown
 from vae_lab.estimators import Estimator, sampled
 from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.model import LatentVariableModel
@@ -45,6 +45,7 @@ class VAEModule(L.LightningModule):
         dequantized: bool,
         record: dict[str, Any],
         guard: NaNGuard | None = None,
+        monitor: str = "objective",
     ) -> None:
         """Put the parts together.
 
@@ -58,21 +59,24 @@ class VAEModule(L.LightningModule):
             dequantized: Whether x is (k + u)/256, so that bits per dimension are known.
             record: Plain values that go into every checkpoint, so that one is enough.
             guard: When to stop on a loss that is not finite; None: at once.
+            monitor: What selects: the `objective`, once its schedule rests, or the `elbo`.
+
+        Raises:
+            InputError: For another monitor.
         """
         super().__init__()
         self.model, self.objective, self.estimator = model, objective, estimator
         self.optimizer, self.scheduler = optimizer, scheduler
         self.seed, self.dequantized, self.record = seed, dequantized, record
         self.guard = guard or NaNGuard()
+        if monitor not in (choices := ("objective", "elbo")):
+            raise unknown("monitor", monitor, choices)
+        self.monitor = f"val/{'elbo' if monitor == 'elbo' else objective.monitor}"
+        """The logged metric that selects checkpoints; larger is better."""
         splits = ("train", "val", "test")
         self.bounds = nn.ModuleDict({f"of_{split}": BoundMetrics() for split in splits})
         self.units = LatentUnits(model.num_units)  # of the evaluation under way
         self._started, self._seconds_before = time.monotonic(), 0.0
-
-    @property
-    def monitor(self) -> str:
-        """The logged metric that selects checkpoints; larger is better."""
-        return f"val/{self.objective.monitor}"
 
     def past_warmup(self) -> bool:
         """Whether the objective is, after this epoch, what it will stay: selection may start."""
@@ -145,9 +149,9 @@ class VAEModule(L.LightningModule):
         self.units.update(trace)
 
     def _evaluate(self, batch: Batch) -> tuple[Trace, Tensor]:
-        """A pass of plain draws, as many as training takes, and its objective, (B,)."""
+        """A pass of plain draws, as many as training takes, and its objective at rest, (B,)."""
         trace: Trace = self.model(batch, sampled(self.estimator.num_draws))
-        return trace, self.objective(trace, self._now())
+        return trace, self.objective(trace, torch.full((), torch.inf, device=self.device))
 
     # Metrics
 
@@ -168,8 +172,8 @@ class VAEModule(L.LightningModule):
             found["active_units"] = self.units.compute()["active"].sum()
             self.units.reset()
         for name, value in found.items():
-            shown = (split, name) == ("val", "elbo")
-            self.log(f"{split}/{name}", value, prog_bar=shown, sync_dist=True)
+            metric = f"{split}/{name}"
+            self.log(metric, value, prog_bar=metric == self.monitor, sync_dist=True)
         self._bounds(split).reset()
 
     # Optimisation and checkpoints
@@ -182,17 +186,20 @@ class VAEModule(L.LightningModule):
         schedule = {"scheduler": self.scheduler(optimizer), "monitor": self.monitor}
         return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the record. Raises rather than save weights that a NaN has reached."""
+    def record_now(self) -> dict[str, Any]:
+        """What goes with its weights. Raises rather than let weights be saved that are NaN."""
         self.guard.check(self.current_epoch)
         logged = self.trainer.callback_metrics
-        sums = {name: metric.metric_state for name, metric in self._metrics().items()}
-        checkpoint["vae_lab"] = {
+        return {
             **self.record,
             "seconds": self._seconds_before + time.monotonic() - self._started,
             "metrics": {name: float(value) for name, value in logged.items() if "/" in name},
-            "ranks": _from_every_rank(sums),
         }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the record, and what each process has summed up."""
+        sums = {name: metric.metric_state for name, metric in self._metrics().items()}
+        checkpoint["vae_lab"] = {**self.record_now(), "ranks": _from_every_rank(sums)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Gives each rank its own sums back. Raises InputError for another number of ranks."""

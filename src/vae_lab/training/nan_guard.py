@@ -35,7 +35,7 @@ class NaNGuard:
         self.first_bad_step = torch.where((before < 0) & bad, step, before)
 
     def check(self, epoch: int) -> None:
-        """Raises NonFiniteLossError if a value was not finite; `epoch` is the one under way."""
+        """Raises NonFiniteLossError if a value was not finite. `epoch`, from 0, is under way."""
         if self.stops and (step := int(self.first_bad_step)) >= 0:
             raise NonFiniteLossError(step, epoch)
 
@@ -45,7 +45,7 @@ class NonFiniteLossError(InputError):
 
     def __init__(self, step: int, epoch: int) -> None:
         super().__init__(
-            f"the loss became NaN or infinite at step {step} (epoch {epoch}). The last good "
+            f"the loss became NaN or infinite at step {step} (epoch {epoch + 1}). The last good "
             "checkpoint, if an epoch had ended, is kept; try a smaller optimizer.lr, or "
             "trainer.gradient_clip_val=1."
         )
