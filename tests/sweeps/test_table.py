@@ -261,3 +261,16 @@ def test_the_command_asks_for_folders_that_exist(
     monkeypatch.setattr("sys.argv", ["table", str(tmp_path / "nowhere")])
     with pytest.raises(SystemExit, match="error: no folder at"):
         main()
+
+
+def test_the_command_also_writes_elsewhere_and_says_where_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(job(tmp_path / name, -30.0, seed=at)) for at, name in enumerate("ab")]
+    monkeypatch.setattr("sys.argv", ["table", *runs, "--out", str(tmp_path)])
+    main()
+    assert "table.csv and table.png" in capsys.readouterr().out
+    assert (tmp_path / "table.png").is_file()
+    monkeypatch.setattr("sys.argv", ["table", *runs, "--out", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="error: .*nowhere cannot take the table"):
+        main()
