@@ -266,7 +266,7 @@ def test_a_sweep_tells_each_bad_job_and_runs_the_others(command: Command, tmp_pa
     )  # fmt: skip
     assert finished.returncode == 1
     assert "Traceback" not in finished.stderr
-    assert "error in job 0: model.z_shape" in finished.stderr
+    assert "error in job 1/2  z_shape=[0]: model.z_shape" in finished.stderr
     assert (tmp_path / "sweep" / "1" / "checkpoints" / "last.ckpt").is_file()
     left = [path.name for path in (tmp_path / "sweep" / "0").iterdir()]
     assert left == ["failed.json"]  # for the table

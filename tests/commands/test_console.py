@@ -19,6 +19,9 @@ COMMANDS = ("train", "evaluate", "export", "table", "dashboard")
 
 def say(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr("sys.argv", ["vae-lab", *arguments])
+    for module in ("main", "start"):  # the signals of this process stay its own
+        monkeypatch.setattr(f"vae_lab.commands.{module}.begin", lambda: None)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # and what a command sets is undone
     resolve_name(SCRIPT)()
 
 

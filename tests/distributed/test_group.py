@@ -72,8 +72,8 @@ def test_a_failing_rank_ends_its_job_and_the_sweep_goes_on(
 ) -> None:
     folder, status, stderr = sweeps["failing"]
     assert status == 1
-    assert "error in job 1: rank 1: RuntimeError: rank 1 of the job with seed 1" in stderr
-    assert "error in job 0" not in stderr
+    assert "error in job 2/3  seed=1: rank 1: RuntimeError: rank 1 of the job with seed 1" in stderr
+    assert "error in job 1/" not in stderr
     assert not (folder / "1" / "result.json").exists()
     (log,) = (folder / "1" / "stderr").glob("*/*/1/stderr.log")
     assert "struck" in log.read_text()

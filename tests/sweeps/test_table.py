@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from vae_lab.evaluation.measure import Measure
+from vae_lab.storage.run_config import write_config
 from vae_lab.storage.run_folder import LOCK, RunFolder
 from vae_lab.support import Support
 from vae_lab.sweeps import rows as sweep_rows
@@ -42,7 +43,7 @@ def job(
     (folder / LOCK).touch()
     own = {"run_dir": str(folder), "run_id": folder.name, "name": folder.name, "logger": None}
     told = {"config_digest": folder.name, "overrides": overrides or {}, "seed": seed}
-    (folder / "config.yaml").write_text(json.dumps({**own, **told, **config}))
+    write_config(folder / "config.yaml", json.dumps({**own, **told, **config}) + "\n")
     if best is not None:
         found = {"metrics": {"test/elbo": best - 1}, "best": best, "measure": asdict(measure)}
         RunFolder(folder).finish({**found, **(ended or {})})
@@ -170,7 +171,7 @@ def test_what_a_command_line_chose_stands_for_what_follows_from_it(tmp_path: Pat
 def test_arguments_are_compared_among_parts_of_one_class() -> None:
     nodes = {0: {"part": MLP}, 1: {"part": {**MLP, "widths": [9, 9]}}, 2: {"part": CONV}, 3: {}}
     assert differences(nodes) == {
-        "part": {0: MLP["_target_"], 1: MLP["_target_"], 2: CONV["_target_"], 3: ""},
+        "part": {0: MLP["_target_"], 1: MLP["_target_"], 2: CONV["_target_"], 3: "none"},
         "part.widths": {0: "[16]", 1: "[9,9]"},
     }
 
@@ -212,14 +213,14 @@ def test_nothing_is_cut_at_80_columns_and_rows_are_sorted(tmp_path: Path) -> Non
             trainer={"accumulate_grad_batches": at % 3}, objective={"beta": {"epochs": at % 3}},
         )  # fmt: skip
     said = shown(tmp_path)
-    assert max(map(len, said.splitlines()[:-1])) <= 80
+    assert max(len(line) for line in said.splitlines() if "Written" not in line) <= 80
     assert "…" not in said
     for told in ("0.0007", "val/elbo", "ConvEncoder", "x in {0, 1}"):
         assert told in said.replace("\n", " ")
     assert "ab12" not in said  # a hash tells nothing where words do
     values = [row.values["best"][0] for row in rows(tmp_path)]
     assert values == sorted(values, reverse=True)
-    assert "best: encoder=MLP" in said.splitlines()[-2]
+    assert "best: encoder=MLP" in said.splitlines()[-1]
     for width in (80, 200):  # each row says what it is, beside its numbers
         lines = [line for line in shown(tmp_path, width).splitlines() if "best:" not in line]
         for row in rows(tmp_path):
@@ -259,4 +260,17 @@ def test_the_command_asks_for_folders_that_exist(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["table", str(tmp_path / "nowhere")])
     with pytest.raises(SystemExit, match="error: no folder at"):
+        main()
+
+
+def test_the_command_also_writes_elsewhere_and_says_where_it_cannot(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [str(job(tmp_path / name, -30.0, seed=at)) for at, name in enumerate("ab")]
+    monkeypatch.setattr("sys.argv", ["table", *runs, "--out", str(tmp_path)])
+    main()
+    assert "table.csv and table.png" in capsys.readouterr().out
+    assert (tmp_path / "table.png").is_file()
+    monkeypatch.setattr("sys.argv", ["table", *runs, "--out", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match="error: .*nowhere cannot take the table"):
         main()

@@ -1,9 +1,9 @@
 """The console command: `vae-lab train model=conv_vae`, or `python -m vae_lab train ...`."""
 
-import os
 import sys
 from importlib import import_module
 
+from vae_lab.commands.start import begin, start
 from vae_lab.errors import unknown
 
 COMMANDS = {
@@ -13,6 +13,7 @@ COMMANDS = {
     "table": "compare runs: RUN_OR_FOLDER ...",
     "dashboard": "create W&B's panels: ENTITY/PROJECT",
 }
+_OTHERS = {"table": "vae_lab.sweeps.table", "dashboard": "vae_lab.loggers.dashboard"}
 
 
 def main() -> None:
@@ -25,11 +26,8 @@ def main() -> None:
     if name not in COMMANDS:
         sys.exit(f"error: {unknown('command', name, COMMANDS)}")
     sys.argv = [f"vae-lab {name}", *arguments]
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as train.py does, before torch is read
-    if name == "table":
-        import_module("vae_lab.sweeps.table").main()
-    elif name == "dashboard":
-        import_module("vae_lab.loggers.dashboard").main()
+    if name in _OTHERS:
+        begin()
+        import_module(_OTHERS[name]).main()
     else:
-        task = getattr(import_module(f"vae_lab.commands.{name}"), f"{name}_task")
-        import_module("vae_lab.commands.cli").main(task, name)
+        start(name)

@@ -1,6 +1,7 @@
 """The train command, and the same from Python."""
 
 import signal
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -12,6 +13,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.text import Text
 
 from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
@@ -19,10 +21,11 @@ from vae_lab.config.explain import explain
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, explained
+from vae_lab.experiment.report import say
 from vae_lab.experiment.resume import is_anothers, resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
-from vae_lab.sweeps.hooks import job_name
+from vae_lab.sweeps.hooks import in_words, job_name
 
 
 def train_task(cfg: DictConfig) -> float | None:
@@ -31,35 +34,48 @@ def train_task(cfg: DictConfig) -> float | None:
     A job of a multirun that fails is told and noted, for the table; the other jobs go on.
     """
     job = HydraConfig.get()
-    folder, overrides = RunFolder(job.runtime.output_dir), _as_dict(job.overrides.task)
-    labels = _labels(job.runtime.choices)
+    folder, labels = RunFolder(job.runtime.output_dir), _labels(job)
     if job.mode is not RunMode.MULTIRUN:
-        return _train(cfg, folder, labels, job)
-    sweep = Path(job.sweep.dir).resolve()
+        return _train(cfg, folder, labels, job, Console()).best
+    sweep, overrides = Path(job.sweep.dir).resolve(), _as_dict(job.overrides.task)
     labels |= {"group": "/".join(sweep.parts[-2:]), "overrides": overrides}
-    labels["name"] = job_name(sweep, overrides) or labels["name"]
+    said, console, began = f"job {job.job.num + 1}", Console(), time.monotonic()
     try:
         with explained(partial(explain, overrides=job.overrides.task)):
+            if cfg.callbacks and "progress" in cfg.callbacks:
+                cfg.callbacks.progress = None  # a job is one line
+            name, total = job_name(sweep, overrides)
+            labels["name"] = name or labels["name"]
+            said += f"{total}  {labels['name']}"
             done = ended(cfg, folder)
-            if done is None:
-                return _train(cfg, folder, labels, job)
-            print(f"job {job.job.num} has finished before: {folder}")
-            return done.best
+            with console.status(Text(said)):
+                found = done or _train(cfg, folder, labels, job, Console(quiet=True))
     except Exception as error:
         if is_anothers(cfg, folder):  # nothing is written into that
             folder = RunFolder(f"{folder}-refused")
-        folder.fail(overrides, tell(error, f" in job {job.job.num}"), traceback.format_exc())
+        folder.fail(overrides, tell(error, f" in {said}"), traceback.format_exc())
         return None
+    how = "finished before" if done else f"{time.monotonic() - began:.0f} s"
+    say(console, f"{said}: {_outcome(found)}, {how}")
+    return found.best
+
+
+def _outcome(done: Run) -> str:
+    """What came of a job, in two words."""
+    if done.best is not None:
+        return f"best {done.best:.2f}"
+    told = ("train/elbo", "lr_find/suggestion")  # without validation data; of a search
+    return ", ".join(f"{n} {done.metrics[n]:.5g}" for n in told if n in done.metrics) or "done"
 
 
 def _train(
-    cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf
-) -> float | None:
+    cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf, console: Console
+) -> Run:
     if cfg.resume is not None:
         cfg, folder = resumed(cfg.resume, job.overrides.task)
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
         raise InputError("the processes of a group need one folder: set hydra.run.dir.")
-    return run(cfg, folder, labels, Console()).best
+    return run(cfg, folder, labels, console)
 
 
 def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
@@ -77,7 +93,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
     silence = ["callbacks.progress=null"] if quiet else []
     with explained(partial(explain, overrides=overrides)):
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
-        folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra.runtime.choices)
+        folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra)
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         if asked.resume is not None:
             asked, folder = resumed(asked.resume, [o for o in overrides if o not in silence])
@@ -89,5 +105,9 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
             raise KeyboardInterrupt(told.said) from None  # as notebooks know it: the kernel stays
 
 
-def _labels(choices: Mapping[str, str]) -> dict[str, Any]:
-    return {"name": f"{choices['model']}-{choices['data']}"}
+def _labels(hydra: HydraConf) -> dict[str, Any]:
+    """A run's name: its model and data, and what else was chosen that changes what is learnt."""
+    named = ("experiment", "model/", "objective", "estimator", "optimizer", "scheduler", "ema")
+    choices, asked = hydra.runtime.choices, _as_dict(hydra.overrides.task)
+    chosen = {key: asked[key] for key in sorted(asked) if key in choices and key.startswith(named)}
+    return {"name": " ".join([f"{choices['model']}-{choices['data']}", *in_words(chosen)])}

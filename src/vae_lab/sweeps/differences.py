@@ -12,10 +12,10 @@ _LEFT_OUT = (
     "seed", "name", "group", "tags", "resume", "run_dir", "run_id", "overrides", "config_digest",
     "test", "logger", "profiler", "lr_find", "data.root", "data.path", "data.x_shape",
     "data.num_classes", "data.num_workers", "data.resident_gib", "model.x_shape",
-    "model.num_classes", "callbacks.best.dirpath", "callbacks.last", "callbacks.figures",
-    "callbacks.latents", "callbacks.system", "callbacks.histograms", "callbacks.progress",
+    "model.num_classes", "callbacks.last", "callbacks.figures", "callbacks.latents",
+    "callbacks.system", "callbacks.histograms", "callbacks.progress",
 )  # fmt: skip
-"""What changes no figure, follows from the data (a `Measure` tells those apart) or names the run."""
+"""What changes no figure, follows from the data, which a `Measure` tells apart, or names it."""
 
 
 def columns(jobs: Sequence[Job]) -> dict[str, Column]:
@@ -23,7 +23,11 @@ def columns(jobs: Sequence[Job]) -> dict[str, Column]:
 
     What a sweep's command line has chosen stands for all that follows from it.
     """
-    begun = {at: job.config for at, job in enumerate(jobs) if job.config is not None}
+    begun = {
+        at: _from(str(job.config.get("run_dir")), job.config)
+        for at, job in enumerate(jobs)
+        if job.config is not None
+    }
     found = differences(begun)
     for key in dict.fromkeys(key for job in jobs for key in job.overrides):
         path = key.partition("@")[0].replace("/", ".")
@@ -41,6 +45,13 @@ def columns(jobs: Sequence[Job]) -> dict[str, Column]:
         elif path in found:
             found[path] |= {at: said[at] for at in said if at not in begun}
     return found
+
+
+def _from(folder: str, node: Any) -> Any:
+    """The same, its paths told from the run's own folder, where each run has its files."""
+    if isinstance(node, dict):
+        return {key: _from(folder, inner) for key, inner in node.items()}
+    return node.replace(folder, "") if isinstance(node, str) else node
 
 
 def _follows(column: Column, choice: Column, among: Iterable[int]) -> bool:
@@ -61,7 +72,7 @@ def differences(nodes: Mapping[int, Any], path: str = "") -> dict[str, dict[int,
         for key in keys:
             inner = f"{path}.{key}" if path else str(key)
             if inner not in _LEFT_OUT and key != "_target_":
-                values = {at: part.get(key, "") for at, part in parts.items()}
+                values = {at: part.get(key) for at, part in parts.items()}
                 for place, of in differences(values, inner).items():
                     found.setdefault(place, {}).update(of)
     return found
@@ -70,7 +81,7 @@ def differences(nodes: Mapping[int, Any], path: str = "") -> dict[str, dict[int,
 def _kind(node: Any) -> Any:
     """What stands for a node where it is compared: a part's class, or a plain value."""
     if isinstance(node, dict):
-        return node.get("_target_", "...")
+        return str(node.get("_target_", "..."))
     if isinstance(node, list):
         return str(node).replace(" ", "").replace("'", "")
     if node is None or isinstance(node, bool):

@@ -4,8 +4,9 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from math import prod
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from hydra import compose
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -13,15 +14,17 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 from rich.console import Console
+from rich.text import Text
 
 from vae_lab.config import build
 from vae_lab.config.complete import with_facts
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, one_line
 from vae_lab.evaluation.measure import Measure
 from vae_lab.storage.files import atomic_file, read_json
+from vae_lab.sweeps.differences import short, value
 
 _INDIFFERENT = ("batch_size", "num_workers")
 """Settings of the data that change no metric's meaning."""
@@ -50,8 +53,7 @@ class Sweep(Callback):
         try:
             _begin(config)
         except InputError as error:  # Hydra would go on
-            Console(stderr=True).print(f"[bold red]error:[/] {error}", soft_wrap=True)
-            raise SystemExit(1) from error
+            _refuse(error)
         Sweep.running = Path(config.hydra.sweep.dir).resolve()
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -60,9 +62,19 @@ class Sweep(Callback):
 
         if isinstance(sys.exc_info()[1], Interrupted):
             return  # `stopped` sees to it, which Hydra 1.3 needs
-        have_failed = write_table(Path(config.hydra.sweep.dir).resolve(), Console())
+        try:
+            have_failed = write_table(Path(config.hydra.sweep.dir).resolve(), Console())
+        except Exception as error:  # as above
+            _refuse(error)
         if have_failed and sys.exc_info()[0] is None:  # Hydra 1.4 calls this in a `finally`, too
             raise SystemExit(1)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    said = str(error) if isinstance(error, InputError) else one_line(error)
+    line = Text.assemble(("error: ", "bold red"), said)
+    Console(stderr=True).print(line, soft_wrap=True)
+    raise SystemExit(1) from error
 
 
 def stopped() -> str | None:
@@ -85,11 +97,15 @@ def _begin(config: DictConfig) -> None:
     if is_search:
         _check_search(asked)
     folder.mkdir(parents=True, exist_ok=True)
-    varied = [override.get_key_element() for override in asked if override.is_sweep_override()]
-    with atomic_file(folder / "sweep.json") as part:
-        part.write_text(json.dumps({"varied": varied}) + "\n")
+    swept = [override for override in asked if override.is_sweep_override()]
     if is_search:
         _count_trials(config.hydra, folder)
+        count = config.hydra.sweeper.n_trials
+    else:
+        count = prod(len(_choices(o)) for o in swept) if all(map(_choices, swept)) else None
+    told = {"varied": [override.get_key_element() for override in swept], "jobs": count}
+    with atomic_file(folder / "sweep.json") as part:
+        part.write_text(json.dumps(told) + "\n")
 
 
 def _overrides(config: DictConfig) -> list[Override]:
@@ -176,13 +192,33 @@ def _count_trials(hydra: DictConfig, folder: Path) -> None:
 # Within a job
 
 
-def job_name(sweep: Path, overrides: Mapping[str, str]) -> str | None:
-    """A job's name, which tells the choices that its sweep varies; None where it varies none."""
+def job_name(sweep: Path, overrides: Mapping[str, str]) -> tuple[str, str]:
+    """A job's name, which tells the choices that its sweep varies, "" where it varies none.
+
+    And how many jobs there are, in words, such as "/12"; "" where that is not known. Raises
+    InputError where the sweep's own note cannot be read.
+    """
     path = sweep / "sweep.json"
-    varied = read_json(path, varied=list)["varied"] if path.is_file() else []
-    told = [
-        f"{key.split('.')[-1]}={value}" if "." in key or key == "seed" else value
-        for key, value in sorted(overrides.items(), key=lambda item: item[0] == "seed")
-        if key in varied
+    note = read_json(path, varied=list) if path.is_file() else {"varied": []}
+    varied, count = note["varied"], note.get("jobs")
+    ordered = sorted(overrides, key=lambda key: key == "seed")
+    told = in_words({key: overrides[key] for key in ordered if key in varied})
+    return ", ".join(told), f"/{count}" if count else ""
+
+
+def in_words(choices: Mapping[str, str]) -> list[str]:
+    """Choices in few words: `encoder=conv`, `lr=0.0007`; a model or data set is its own.
+
+    >>> in_words({"model": "cvae", "model/encoder": "conv", "optimizer.lr": "0.00069999999"})
+    ['cvae', 'encoder=conv', 'lr=0.0007']
+    """
+    names = short([key.replace("/", ".") for key in choices])
+    numbers = [value(text) for text in choices.values()]
+    said = [
+        f"{n:.3g}" if isinstance(n, float) else t
+        for n, t in zip(numbers, choices.values(), strict=True)
     ]
-    return ", ".join(told) or None
+    return [
+        text if key in ("model", "data") else f"{name}={text}"
+        for key, name, text in zip(choices, names, said, strict=True)
+    ]

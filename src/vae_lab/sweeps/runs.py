@@ -62,11 +62,12 @@ def jobs(folders: Iterable[Path]) -> list[Job]:
     found = {run.path: run for folder in folders for run in _runs(folder)}
     read = [_job(run) for run in found.values()]
     kept = [job for job in read if not (job.config or {}).get("lr_find")]
-    return sorted(kept, key=lambda job: (_ended(job.folder / "result.json"), job.folder))
+    return sorted(kept, key=lambda job: _ended(job.folder))
 
 
-def _ended(path: Path) -> float:
-    return path.stat().st_mtime if path.is_file() else float("inf")
+def _ended(folder: Path) -> float:
+    result = folder / "result.json"
+    return (result if result.is_file() else folder).stat().st_mtime
 
 
 def _runs(folder: Path) -> Iterator[RunFolder]:
@@ -78,12 +79,12 @@ def _job(run: RunFolder) -> Job:
     config, overrides, result, problem = None, {}, None, ""
     try:
         config = run.config()
-        overrides = dict((config or {}).get("overrides") or {})
+        overrides = {k: str(v) for k, v in ((config or {}).get("overrides") or {}).items()}
         result = _read(Result, run.path / "result.json")
         failure = _read(Failure, run.path / "failed.json")
         if failure is not None:
             overrides, problem = failure.overrides, failure.reason
-    except (ValueError, TypeError, OSError, RecursionError) as error:
+    except (ValueError, AttributeError, OSError, RecursionError) as error:
         said = str(error) if isinstance(error, InputError) else f"{run} cannot be read"
         problem = " ".join(said.split())
     return Job(run.path, config, overrides, None if problem else result, problem)

@@ -21,11 +21,6 @@ PRINTED = {
 }  # fmt: skip
 
 
-def columns_of(table: Sequence[Row]) -> list[list[Any]]:
-    """The choices of all rows, by column."""
-    return [[row.choices[path] for row in table] for path in table[0].choices]
-
-
 def texts(values: Sequence[Any], digits: int = 3) -> list[str]:
     """A column for people: as many digits as tell its numbers apart, classes by their last word."""
     numbers = {value for value in values if isinstance(value, float)}
@@ -39,24 +34,25 @@ def texts(values: Sequence[Any], digits: int = 3) -> list[str]:
     ]
 
 
-def _described(table: Sequence[Row]) -> list[dict[str, str]]:
-    """Each row's choices for people, by short names: those in which the rows differ."""
-    varied = [
-        (path, texts(values))
-        for path, values in zip(table[0].choices, columns_of(table), strict=True)
-        if len(set(values)) > 1
-    ]
-    names = short([path for path, _ in varied])
-    return [
-        {name: texts[at] for name, (_, texts) in zip(names, varied, strict=True)}
-        for at in range(len(table))
+def _described(group: Sequence[Row], table: Sequence[Row] = ()) -> list[dict[str, str]]:
+    """Each row's choices for people, by short names: those in which the rows of `table` differ.
+
+    Without a table, those in which the rows of `group` do.
+    """
+    told: dict[str, list[str]] = {}
+    for path in group[0].choices:
+        if len({row.choices[path] for row in table or group}) > 1:
+            told[path] = texts([row.choices[path] for row in group])
+    names = short(list(told))
+    return [dict(zip(names, row, strict=True)) for row in zip(*told.values(), strict=True)] or [
+        {} for _ in group
     ]
 
 
 def _title(measure: Measure | None, table: Sequence[Row]) -> str:
     """A measure in words; with its hashes where another's are the same words."""
     if measure is None:
-        return "without a result"
+        return "failed or unfinished"
     alike = {row.measure for row in table if row.measure and row.measure.words() == measure.words()}
     return str(measure) if len(alike) > 1 else measure.words()
 
@@ -73,11 +69,14 @@ def _number(row: Row, name: str, between: str = " ") -> str:
 
 
 def print_table(table: Sequence[Row], console: Console) -> None:
-    """Print the rows of each measure, the best last in words; nothing is cut, however narrow."""
+    """Print the rows of each measure; nothing is cut, however narrow the terminal."""
     for measure in dict.fromkeys(row.measure for row in table):
         group = [row for row in table if row.measure == measure]
         console.print(f"\n[bold]{_title(measure, table)}[/]", highlight=False)
-        layouts = (_grid(group, *how) for how in ((False, " "), (False, "\n"), (True, "\n")))
+        choices = _described(group, () if measure else table)
+        layouts = (
+            _grid(group, choices, *how) for how in ((False, " "), (False, "\n"), (True, "\n"))
+        )
         wide = console.options.update(max_width=10_000)
         for grid in layouts:
             if Measurement.get(console, wide, grid).maximum <= console.width:
@@ -85,22 +84,24 @@ def print_table(table: Sequence[Row], console: Console) -> None:
         console.print(grid, highlight=False)
         if len(blocks(group)) > 1:
             console.print("`best` of rows between two lines is one thing; others' is another.")
+
+
+def print_best(table: Sequence[Row], console: Console) -> None:
+    """Print in words which rows are the best, and which count less than they hold."""
     for row, told in zip(table, _described(table), strict=True):
         if row.repeated:
-            console.print(f"{row.repeated} of {_sentence(told)} repeat a seed: the latest counts.")
-    for measure in dict.fromkeys(row.measure for row in table):
-        group = [row for row in table if row.measure == measure]
-        for row, told in zip(group, _described(group), strict=True):
-            if row.is_best:
-                seeds = f"{row.seeds} seed{'s' * (row.seeds > 1)}"
-                said = _number(row, "best").removeprefix("* ")
-                say(console, f"best: {_sentence(told)}: {said} ({seeds})")
+            say(console, f"{row.repeated} of {_sentence(told)} repeat a seed: the latest counts.")
+        if row.is_best:
+            seeds = f"{row.seeds} seed{'s' * (row.seeds > 1)}"
+            best = _number(row, "best").removeprefix("* ")
+            say(console, f"best: {_sentence(told)}: {best} ({seeds})")
 
 
-def _grid(group: Sequence[Row], joined: bool, between: str) -> Table:
-    """The rows of one measure; their choices `joined` in one column; `between` mean and sd."""
+def _grid(
+    group: Sequence[Row], told: Sequence[dict[str, str]], joined: bool, between: str
+) -> Table:
+    """Rows of one measure; what is told of each `joined` in one column; `between` mean and sd."""
     shown = [name for name in ("best", *PRINTED) if any(name in row.values for row in group)]
-    told = _described(group)
     monitors = {row.example.monitor for row in group if row.example}
     best = f"best\n{monitors.pop()}" if len(monitors) == 1 else "best"
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)

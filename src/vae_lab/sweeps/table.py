@@ -17,7 +17,7 @@ from vae_lab.loggers import WandB, log_image
 from vae_lab.storage.files import atomic_file
 from vae_lab.sweeps.rows import METRICS, Row, rows
 from vae_lab.sweeps.runs import Job, jobs
-from vae_lab.sweeps.show import columns_of, plot, print_table, say, texts
+from vae_lab.sweeps.show import plot, print_best, print_table, say, texts
 
 
 def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> int:
@@ -41,9 +41,9 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
         return 0
     header, lines = cells(table)
     print_table(table, console)
-    for job in found:
-        if job.problem:
-            say(console, f"failed: {job.folder}: {job.problem}")
+    for problem in dict.fromkeys(job.problem for job in found if job.problem):
+        first, *more = [job.folder for job in found if job.problem == problem]
+        say(console, f"failed: {first}{f' and {len(more)} more' * bool(more)}: {problem}")
     try:
         with atomic_file(out / "table.csv") as part, part.open("w", newline="") as file:
             csv.writer(file).writerows([header, *lines])
@@ -53,20 +53,21 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
     say(console, f"Written: {out / 'table.csv'} and table.png")
     if (out / "sweep.json").is_file():
         _log(out, found, header, lines)
+    print_best(table, console)
     return sum(row.failed + row.unfinished for row in table)
 
 
 def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """The whole table, its header apart: numbers in full, a column for each mean and each sd."""
     pairs = [text for name in METRICS for text in (name, f"{name} sd")]
-    choices = list(zip(*(texts(rows_of, 17) for rows_of in columns_of(table)), strict=True))
+    columns = [texts([row.choices[path] for row in table], 17) for path in table[0].choices]
     header = [
         *table[0].choices, "measure", "monitor", "objective", "seeds", "failed", "unfinished",
         *pairs, "is_best",
     ]  # fmt: skip
     lines = [
         [
-            *(choices[at] if choices else ()), row.measure or "",
+            *(column[at] for column in columns), row.measure or "",
             *((row.example.monitor, row.example.objective) if row.example else ("", "")),
             row.seeds, row.failed, row.unfinished,
             *(value for name in METRICS for value in (row.mean(name), row.sd(name))), row.is_best,
