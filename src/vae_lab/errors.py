@@ -49,6 +49,21 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def out_of_memory(error: BaseException, batch_size: int | None = None) -> InputError | None:
+    """What to say where the memory of a device or of the machine ran out; None of other errors."""
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    if not told and not isinstance(error, MemoryError):
+        return None
+    size = f" ({batch_size})" if batch_size else ""
+    return InputError(
+        f"out of memory: lower data.batch_size{size}, estimator.num_draws or the model's sizes "
+        f"({one_line(error)[:120]})."
+    )
+
+
 @contextmanager
 def explained(explain: Callable[[Exception], InputError | None]) -> Iterator[None]:
     """Let an error leave the block as what `explain` makes of it; None leaves it as it is.

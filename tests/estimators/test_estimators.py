@@ -48,4 +48,4 @@ def test_evaluation_draws_carry_no_gradient() -> None:
 
 def test_no_draws_are_refused() -> None:
     with pytest.raises(InputError, match="num_draws"):
-        Pathwise(0)
+        check_parts({"_target_": "vae_lab.estimators.Pathwise", "num_draws": 0}, "estimator")

@@ -5,10 +5,10 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from vae_lab.arguments import Count, Natural, Text
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
-from vae_lab.errors import whole_number
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.loggers import log_image
 from vae_lab.training.module import VAEModule
@@ -21,7 +21,9 @@ class Figures(Callback):
     the end.
     """
 
-    def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
+    def __init__(
+        self, folder: Text, every_n_epochs: Natural = 10, num_images: Count = 1000
+    ) -> None:
         """Choose where and how often.
 
         Args:
@@ -29,9 +31,7 @@ class Figures(Callback):
             every_n_epochs: 0 plots at the end alone.
             num_images: At most so many images' latents are plotted.
         """
-        self.folder = Path(folder)
-        self.every = whole_number("callbacks.figures.every_n_epochs", every_n_epochs, 0)
-        self.num_images = whole_number("callbacks.figures.num_images", num_images, 1)
+        self.folder, self.every, self.num_images = Path(folder), every_n_epochs, num_images
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.every > 0 and (trainer.current_epoch + 1) % self.every == 0:

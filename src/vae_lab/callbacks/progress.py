@@ -5,11 +5,13 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 
+from vae_lab.arguments import Natural
+
 
 class Progress(RichProgressBar):
     """Lightning's rich bar without the logger's version number."""
 
-    def __init__(self, refresh_rate: int = 10) -> None:
+    def __init__(self, refresh_rate: Natural = 10) -> None:
         """`refresh_rate` is in batches."""
         super().__init__(refresh_rate=refresh_rate)
 

@@ -5,15 +5,15 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
+from vae_lab.arguments import Count, NonNegative, Text
 from vae_lab.distributed.signals import Interrupted, Interruption
-from vae_lab.errors import whole_number
 from vae_lab.training.module import VAEModule
 
 
 class BestCheckpoint(lightning.ModelCheckpoint):
     """best.ckpt: the weights with the largest monitored metric since the warm-up ended."""
 
-    def __init__(self, dirpath: str) -> None:
+    def __init__(self, dirpath: Text) -> None:
         """`dirpath` is the folder it is kept in."""
         super().__init__(
             dirpath, filename="best", monitor="val/elbo", mode="max",
@@ -50,16 +50,14 @@ class LastCheckpoint(lightning.Checkpoint):
     A SIGTERM or SIGUSR1 writes it too, after the step at hand, and ends training.
     """
 
-    def __init__(self, dirpath: str, every_n_steps: int | None = None) -> None:
+    def __init__(self, dirpath: Text, every_n_steps: Count | None = None) -> None:
         """`dirpath` is the folder it is kept in; `every_n_steps` counts optimiser steps.
 
         None saves at the ends of epochs alone.
         """
         self.path = f"{dirpath}/last.ckpt"
         self.interruption = Interruption()
-        self.every = None
-        if every_n_steps is not None:
-            self.every = whole_number("callbacks.last.every_n_steps", every_n_steps, 1)
+        self.every = every_n_steps
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.interruption.listen()
@@ -100,7 +98,7 @@ class MaxSteps(Callback):
 class EarlyStopping(lightning.EarlyStopping):
     """Stops when the monitored metric has not grown for `patience` epochs after the warm-up."""
 
-    def __init__(self, patience: int, min_delta: float = 0.0) -> None:
+    def __init__(self, patience: Count, min_delta: NonNegative = 0.0) -> None:
         """`min_delta` is in the monitor's unit, nats."""
         super().__init__(
             "val/elbo", min_delta, patience, mode="max", check_on_train_epoch_end=False

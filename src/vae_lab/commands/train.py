@@ -14,7 +14,7 @@ from rich.console import Console
 
 from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
-from vae_lab.config.explain import explain
+from vae_lab.config.explain import check_choices, explain
 from vae_lab.distributed import group
 from vae_lab.errors import InputError, explained
 from vae_lab.experiment.resume import resumed
@@ -51,6 +51,7 @@ def train_task(cfg: DictConfig) -> float | None:
 def _train(
     cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf
 ) -> float | None:
+    check_choices(job.overrides.task)
     if cfg.resume is not None:
         cfg, folder = resumed(cfg.resume, job.overrides.task)
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
@@ -70,6 +71,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
     """
     silence = ["callbacks.progress=null"] if quiet else []
     with explained(partial(explain, overrides=overrides)):
+        check_choices(overrides)
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
         folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra.runtime.choices)
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

@@ -1,14 +1,16 @@
 """A user's own images, from a folder of image files."""
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, Grayscale, PILToTensor, Resize
 
+from vae_lab.arguments import Count, Text
 from vae_lab.data.images import ImageFiles
 from vae_lab.data.source import Source
-from vae_lab.errors import InputError, whole_number
+from vae_lab.errors import InputError
 
 
 class Folder(Source):
@@ -22,10 +24,7 @@ class Folder(Source):
 
     name = "folder"
 
-    def __init__(self, path: str, size: int, channels: int = 3) -> None:
-        whole_number("data.size", size, 1)
-        if channels not in (1, 3):
-            raise InputError(f"data.channels must be 1 (grey) or 3 (colour), not {channels}.")
+    def __init__(self, path: Text, size: Count, channels: Literal[1, 3] = 3) -> None:
         self.path, self.size, self.channels = Path(path), size, channels
 
     def read(self) -> tuple[ImageFiles, None]:

@@ -64,7 +64,7 @@ def say(console: Console, line: str) -> None:
 def report(console: Console, job: Job, best: float | None, metrics: Mapping[str, float]) -> None:
     """Print the short table at the end."""
     module = job.module
-    table = Table(title=job.cfg.name, title_justify="left")
+    table = Table(title=str(job.cfg.name), title_justify="left")
     table.add_column("metric")
     table.add_column("value", justify="right")
     nats = "nats (log p(x|y))" if module.model.reads_labels else "nats"

@@ -6,15 +6,17 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 
+from vae_lab.arguments import Text, checked
 from vae_lab.errors import InputError, one_line
 from vae_lab.loggers import artifacts
 
+_MODE = Literal["online", "offline", "disabled", "shared", "dryrun", "run"]
 STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 
 
@@ -28,16 +30,16 @@ class WandB(WandbLogger):
 
     def __init__(
         self,
-        save_dir: str,
-        project: str,
-        name: str,
-        id: str | None,
-        group: str | None,
-        tags: list[str],
+        save_dir: Text,
+        project: Text,
+        name: Text,
+        id: Text | None,
+        group: Text | None,
+        tags: list[Text],
         log_checkpoints: bool = False,
         log_samples: bool = False,
     ) -> None:
-        """Raises InputError where wandb is not installed.
+        """Raises InputError where wandb is not installed, or WANDB_MODE is none of its modes.
 
         Args:
             save_dir: The run folder.
@@ -52,6 +54,7 @@ class WandB(WandbLogger):
         if find_spec("wandb") is None:
             raise InputError("logger=wandb needs wandb: pip install wandb, or say logger=csv.")
         mode = os.environ.get("WANDB_MODE") or ("online" if has_wandb_key() else "offline")
+        checked("WANDB_MODE", mode, _MODE)
         super().__init__(
             name=name,
             save_dir=save_dir,
