@@ -1,11 +1,19 @@
-"""What values may be: each bad one is told in one line that names its key, before anything is written."""
+"""What values may be: a bad one is told in one line that names its key, and nothing is written."""
 
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 from conftest import QUICK
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+from parts import CONF
+from test_docs import TARGETS
 
 from vae_lab import InputError, train
+from vae_lab.config.allowed import locate
+from vae_lab.config.settings import EvaluateSettings, ExportSettings, TrainSettings, kinds
+from vae_lab.evaluation.score import ScoreSettings
 
 NUMBERS = {  # a key, and what was chosen that it applies to
     "optimizer.lr": [],
@@ -113,3 +121,61 @@ def test_a_bad_value_is_one_line_that_names_its_key_and_nothing_is_written(
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 400
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["resume", "init_from"])
+def test_a_folder_may_be_called_5(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "5").symlink_to(digits_run)
+    if key == "resume":
+        with pytest.raises(InputError, match="has finished: say trainer.max_epochs"):
+            train(["resume=5"], quiet=True)
+    else:
+        asked = [*QUICK, "data=digits", "data.limit=32", "init_from=5", "hydra.run.dir=new"]
+        assert train([*asked, "name=5", "test=false"]).metrics["train/elbo"] < 0
+
+
+def test_a_width_alone_trains_one_layer(tmp_path: Path) -> None:
+    asked = [*QUICK, "data=digits", "data.limit=32", "model.encoder.widths=30", "test=false"]
+    finished = train([*asked, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert finished.load().model.encoder.network[1][0].out_features == 30
+
+
+def test_a_mode_that_wandb_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "bogus")
+    asked = [o for o in QUICK if "logger" not in o]
+    with pytest.raises(InputError, match="WANDB_MODE must be online, offline, .* not bogus"):
+        train([*asked, "data=digits", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "sys.exit", "torch.load"])
+def test_nobody_is_told_to_trust_what_runs_anything(target: str) -> None:
+    with pytest.raises(InputError, match="may not be built") as told:
+        locate(target)
+    assert "TRUST" not in str(told.value)
+
+
+# Everything is declared
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_argument_of_a_part_says_what_it_may_be(target: str) -> None:
+    for name, kind in kinds(get_object(target)).items():
+        assert kind is not Any, f"annotate `{name}` of {target}"
+
+
+def test_every_key_of_the_commands_says_what_it_may_be() -> None:
+    train_keys = OmegaConf.load(CONF / "train.yaml")
+    assert {str(key) for key in train_keys} - {"defaults", "hydra"} <= set(hints(TrainSettings))
+    for name, declared in (
+        ("evaluate", hints(EvaluateSettings) | hints(ScoreSettings)),
+        ("export", hints(ExportSettings)),
+    ):
+        assert {str(key) for key in OmegaConf.load(CONF / f"{name}.yaml")[name]} <= set(declared)
+
+
+def hints(declared: type) -> dict[str, Any]:
+    return get_type_hints(declared)

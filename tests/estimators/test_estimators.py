@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Independent
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise, sampled
 from vae_lab.model.distributions.normal import Normal, diagonal_normal

@@ -6,6 +6,7 @@ import pytest
 import torch
 from parts import DECODERS, ENCODERS, batch, vae
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise
 from vae_lab.model.conditioning import Concat, NoConditioning

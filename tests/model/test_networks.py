@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.conditioning import Concat, NoConditioning
 from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder

@@ -2,6 +2,7 @@ import pytest
 import torch
 from parts import exact_trace
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
 from vae_lab.objectives import ELBO, IWAE, Constant, Cyclical, LinearWarmup, elbo

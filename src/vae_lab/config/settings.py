@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, get_type_hints
 
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Lt, MinLen
 from lightning.pytorch import Trainer
+from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -61,7 +62,7 @@ class EvaluateSettings:
 class ExportSettings:
     """The keys of export.yaml."""
 
-    formats: list[Text]
+    formats: Annotated[list[Text], MinLen(1), "a list, such as [onnx]"]
     out: Text | None
 
 
@@ -129,15 +130,18 @@ def kinds(part: type) -> Mapping[str, Any]:
     return {name: declared.get(name, kind) for name, kind in arguments(part).items()}
 
 
-def check_settings(cfg: Mapping[Any, Any], declared: Iterable[type], where: str = "") -> None:
+def check_settings(
+    cfg: DictConfig | Mapping[Any, Any], declared: Iterable[type], where: str = ""
+) -> None:
     """Raise InputError unless the keys of `cfg` that are declared hold what they may.
 
     Args:
-        cfg: Plain keys and values.
+        cfg: A configuration, or plain keys and values.
         declared: Classes such as `TrainSettings`, whose annotations say what.
         where: The key under which the configuration has `cfg`, with its dot.
     """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
     for settings in declared:
         for name, kind in get_type_hints(settings, include_extras=True).items():
-            if name in cfg:
-                checked(f"{where}{name}", cfg[name], kind)
+            if name in plain:
+                checked(f"{where}{name}", plain[name], kind)
