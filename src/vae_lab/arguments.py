@@ -82,9 +82,10 @@ def arguments(part: Callable[..., Any]) -> Mapping[str, Any]:
         signature = inspect.signature(part, eval_str=True)
     except NameError:  # an annotation that only type checkers can read
         signature = inspect.signature(part)
+    said = {name: parameter.annotation for name, parameter in signature.parameters.items()}
     return {
-        name: Any if parameter.annotation is parameter.empty else parameter.annotation
-        for name, parameter in signature.parameters.items()
+        name: Any if kind is inspect.Parameter.empty or isinstance(kind, str) else kind
+        for name, kind in said.items()
     }
 
 

@@ -29,13 +29,6 @@ def whole_number(key: str, value: object, least: int) -> int:
     return value
 
 
-def number(key: str, value: object, least: float) -> float:
-    """`value`, if it is a number of `least` or more. Raises InputError otherwise."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
-        raise InputError(f"{key} must be a number of {least:g} or more, not {value}.")
-    return value
-
-
 def require(extra: str, *packages: str) -> None:
     """Raises InputError unless these packages, of an optional extra of vae-lab, are installed."""
     lacking = [package for package in packages if find_spec(package) is None]
