@@ -22,20 +22,6 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} '{name}'.{hint} There are: {', '.join(known) or 'none'}.")
 
 
-def whole_number(key: str, value: object, least: int) -> int:
-    """`value`, if it is a whole number of `least` or more. Raises InputError otherwise."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InputError(f"{key} must be a whole number of {least} or more, not {value}.")
-    return value
-
-
-def number(key: str, value: object, least: float) -> float:
-    """`value`, if it is a number of `least` or more. Raises InputError otherwise."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not value >= least:
-        raise InputError(f"{key} must be a number of {least:g} or more, not {value}.")
-    return value
-
-
 def require(extra: str, *packages: str) -> None:
     """Raises InputError unless these packages, of an optional extra of vae-lab, are installed."""
     lacking = [package for package in packages if find_spec(package) is None]
@@ -47,6 +33,21 @@ def one_line(error: BaseException) -> str:
     """What an exception says, with its kind, in one line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+def out_of_memory(error: BaseException, batch_size: int | None = None) -> InputError | None:
+    """What to say where the memory of a device or of the machine ran out; None of other errors."""
+    told = isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    if not told and not isinstance(error, MemoryError):
+        return None
+    size = f" ({batch_size})" if batch_size else ""
+    return InputError(
+        f"out of memory: lower data.batch_size{size}, estimator.num_draws or the model's sizes "
+        f"({one_line(error)[:120]})."
+    )
 
 
 @contextmanager

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vae_lab.arguments import Count, checked
 from vae_lab.config.restore import model_from_checkpoint
 from vae_lab.data import Preparation
-from vae_lab.errors import InputError, whole_number
+from vae_lab.errors import InputError
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
 from vae_lab.model import VAE, LatentVariableModel
@@ -88,7 +89,7 @@ class TrainedVAE:
         A conditional model given no y draws labels uniformly. Raises InputError for n below 1, a
         label outside the classes, and any label where the model reads none.
         """
-        whole_number("n", n, 1)
+        checked("n", n, Count)
         with self._seeded(seed):
             if y is None and self.model.reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
@@ -133,7 +134,7 @@ class TrainedVAE:
 
         y, for a conditional model: the two images' labels.
         """
-        whole_number("n", n, 1)
+        checked("n", n, Count)
         pair = [torch.as_tensor(a), torch.as_tensor(b)]
         for image in pair:
             if image.shape != self.model.x_shape:
@@ -157,7 +158,7 @@ class TrainedVAE:
         Of densities (continuous data) it is the log-density. `num_draws` is how many importance
         samples. Raises InputError below 1, and for a model of grey pixels, which has no likelihood.
         """
-        whole_number("num_draws", num_draws, 1)
+        checked("num_draws", num_draws, Count)
         if self.model.likelihood.support is Support.GREY:
             raise InputError(
                 "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vae_lab import InputError
 from vae_lab.callbacks import GradientSkip
+from vae_lab.config.allowed import check_parts
 from vae_lab.data import Digits
 from vae_lab.objectives import ELBO, Constant
 from vae_lab.support import Support
@@ -121,5 +122,6 @@ def test_what_was_skipped_is_remembered_when_resuming() -> None:
 
 @pytest.mark.parametrize("above", [0, -1.0])
 def test_a_threshold_must_be_positive(above: float) -> None:
-    with pytest.raises(InputError, match="gradient_skip.above must be above 0"):
-        GradientSkip(above=above)
+    node = {"_target_": "vae_lab.callbacks.GradientSkip", "above": above}
+    with pytest.raises(InputError, match="gradient_skip.above must be a number above 0 or null"):
+        check_parts(node, "gradient_skip")

@@ -214,7 +214,6 @@ def test_preparation_follows_the_likelihood(
         (Support.CONTINUOUS, True, True, "auto", "binarize"),
         (Support.CONTINUOUS, False, "auto", True, "no levels"),
         (Support.GREY, True, True, "auto", "binarize"),
-        (Support.BINARY, True, "maybe", "auto", "auto, true or false"),
     ],
 )
 def test_a_forced_preparation_that_does_not_fit_is_refused(

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.distributions import Independent
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise, sampled
 from vae_lab.model.distributions.normal import Normal, diagonal_normal
@@ -48,4 +49,4 @@ def test_evaluation_draws_carry_no_gradient() -> None:
 
 def test_no_draws_are_refused() -> None:
     with pytest.raises(InputError, match="num_draws"):
-        Pathwise(0)
+        check_parts({"_target_": "vae_lab.estimators.Pathwise", "num_draws": 0}, "estimator")

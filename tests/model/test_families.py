@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import ContinuousBernoulli as TorchContinuousBernoulli
 from torch.distributions import Distribution
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.family import Family, soft_bound
 from vae_lab.model.likelihoods import (
@@ -211,8 +212,9 @@ def test_sigma_has_a_soft_floor() -> None:
 @pytest.mark.parametrize("kind", [FixedSigma, LearnedSigma, OptimalSigma])
 def test_sigma_starts_where_it_is_told(kind: type) -> None:
     assert float(kind(0.3)().detach()) == pytest.approx(0.3)
-    with pytest.raises(InputError, match="sigma"):
-        kind(0.0)
+    target = f"vae_lab.model.likelihoods.{kind.__name__}"
+    with pytest.raises(InputError, match="sigma.init must be a number above 0.001, not 0"):
+        check_parts({"_target_": target, "init": 0.0}, "model.likelihood.sigma")
 
 
 def test_soft_bound_is_near_the_identity_inside_and_keeps_a_gradient() -> None:

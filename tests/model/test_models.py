@@ -6,6 +6,7 @@ import pytest
 import torch
 from parts import DECODERS, ENCODERS, batch, vae
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise
 from vae_lab.model.conditioning import Concat, NoConditioning
@@ -82,7 +83,7 @@ def test_a_class_is_drawn_by_moving_the_mean() -> None:
 @pytest.mark.parametrize("z_shape", [(0,), (-2,), (), (4, 0), (2.5,)])
 def test_latent_sizes_below_one_are_refused(z_shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="z_shape"):
-        vae(z_shape=z_shape)
+        check_parts({"_target_": "vae_lab.model.VAE", "z_shape": z_shape}, "model")
 
 
 def test_conditional_parts_refuse_data_without_classes() -> None:

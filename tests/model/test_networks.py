@@ -3,6 +3,7 @@ from functools import partial
 import pytest
 import torch
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.conditioning import Concat, NoConditioning
 from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
@@ -78,11 +79,9 @@ def test_no_label_ignores_the_label() -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: MLP((4,), (2,), widths=[0]), "widths"),
         (lambda: MLP((4,), (2,), widths=[4], activation="rellu"), "Did you mean 'relu'"),
         (lambda: ConvEncoder((4,), (2,), channels=[4], widths=[]), "images"),
         (lambda: ConvEncoder((1, 8, 8), (2,), channels=[4] * 5, widths=[]), "fewer channels"),
-        (lambda: ConvEncoder((1, 8, 8), (2,), [4], [], kernel=0), "kernel"),
         (lambda: ConvDecoder((2,), (1, 8, 8), channels=[4] * 5, widths=[]), "fewer channels"),
         (lambda: ConvDecoder((2,), (8,), channels=[4], widths=[]), "images"),
         (lambda: Concat(DOWN[0], (1, 8, 8), (6,), None), "have none"),
@@ -92,3 +91,25 @@ def test_no_label_ignores_the_label() -> None:
 def test_refusals(make: object, said: str) -> None:
     with pytest.raises(InputError, match=said):
         make()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("kind", "argument", "value"),
+    [
+        (MLP, "widths", [0]),
+        (ConvEncoder, "channels", [4, -1]),
+        (ConvEncoder, "kernel", 0),
+        (ConvEncoder, "stride", 0),
+        (ConvEncoder, "max_pool", 0),
+        (ConvEncoder, "padding", -1),
+    ],
+)
+def test_sizes_that_are_none(kind: type, argument: str, value: object) -> None:
+    node = {"_target_": f"vae_lab.model.networks.{kind.__name__}", argument: value}
+    with pytest.raises(InputError, match=f"model.encoder.{argument} must be"):
+        check_parts(node, "model.encoder")
+
+
+def test_a_width_alone_is_one_layer() -> None:
+    node = {"_target_": "vae_lab.model.networks.MLP", "widths": 300}
+    assert check_parts(node, "model.encoder")["widths"] == [300]

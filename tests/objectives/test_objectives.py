@@ -4,6 +4,7 @@ import pytest
 import torch
 from parts import exact_trace
 
+from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
 from vae_lab.objectives import ELBO, IWAE, Constant, Cyclical, LinearWarmup, Objective, elbo
@@ -69,14 +70,15 @@ def test_iwae_of_one_draw_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("kind", "arguments"),
     [
-        lambda: Constant(-1),
-        lambda: LinearWarmup(0),
-        lambda: Cyclical(0),
-        lambda: Cyclical(5, ramp=0),
+        (Constant, {"value": -1}),
+        (LinearWarmup, {"epochs": 0}),
+        (Cyclical, {"period": 0}),
+        (Cyclical, {"period": 5, "ramp": 0}),
     ],
 )
-def test_senseless_schedules_are_refused(make: object) -> None:
+def test_senseless_schedules_are_refused(kind: type, arguments: dict[str, float]) -> None:
+    node = {"_target_": f"vae_lab.objectives.{kind.__name__}", **arguments}
     with pytest.raises(InputError, match="objective.beta"):
-        make()  # type: ignore[operator]
+        check_parts(node, "objective.beta")

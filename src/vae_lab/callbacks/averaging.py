@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import Annotated
 
+from annotated_types import Ge, Lt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 from torch import Tensor
-
-from vae_lab.errors import InputError
 
 
 class WeightAverage(lightning.WeightAveraging):
@@ -22,10 +22,8 @@ class WeightAverage(lightning.WeightAveraging):
     a sigma in closed form, are not averaged: they are the training's own.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
-        """Raises InputError unless `decay`, per step in the long run, is within [0, 1)."""
-        if not 0 <= decay < 1:
-            raise InputError(f"ema.decay must be 0 or more and below 1, not {decay}.")
+    def __init__(self, decay: Annotated[float, Ge(0), Lt(1)] = 0.999) -> None:
+        """`decay` is per optimiser step, in the long run."""
         super().__init__(use_buffers=False, avg_fn=partial(moved, decay))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

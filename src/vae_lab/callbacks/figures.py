@@ -7,11 +7,11 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vae_lab.arguments import Count, Natural, Text
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.callbacks.latents import training_units
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
-from vae_lab.errors import whole_number
 from vae_lab.evaluation.curves import curves
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.metrics import BoundMetrics
@@ -27,7 +27,9 @@ class Figures(Callback):
     a run was resumed too.
     """
 
-    def __init__(self, folder: str, every_n_epochs: int = 10, num_images: int = 1000) -> None:
+    def __init__(
+        self, folder: Text, every_n_epochs: Natural = 10, num_images: Count = 1000
+    ) -> None:
         """Choose where and how often.
 
         Args:
@@ -35,11 +37,9 @@ class Figures(Callback):
             every_n_epochs: 0 plots at the end alone.
             num_images: At most so many images' latents are plotted.
         """
+        self.folder, self.every, self.num_images = Path(folder), every_n_epochs, num_images
         self.epochs: dict[int, dict[str, float]] = {}  # metrics of each, counted from 1
         self.kl: list[float] = []  # of each unit of z, in nats, when they were last looked at
-        self.folder = Path(folder)
-        self.every = whole_number("callbacks.figures.every_n_epochs", every_n_epochs, 0)
-        self.num_images = whole_number("callbacks.figures.num_images", num_images, 1)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:

@@ -10,6 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from vae_lab.arguments import Positive
 from vae_lab.errors import InputError
 
 WINDOW = 100
@@ -25,13 +26,8 @@ class GradientSkip(Callback):
     Child, Very Deep VAEs, 2021 (https://arxiv.org/abs/2011.10650).
     """
 
-    def __init__(self, above: float | None = None) -> None:
-        """`above` is the largest norm that is followed; None: any that is finite.
-
-        Raises InputError unless it is positive.
-        """
-        if above is not None and not above > 0:
-            raise InputError(f"gradient_skip.above must be above 0, or null, not {above}.")
+    def __init__(self, above: Positive | None = None) -> None:
+        """`above` is the largest norm that is followed; None: any that is finite."""
         self.above = math.inf if above is None else float(above)
         self.skipped = 0
         self.norms: deque[float] = deque(maxlen=WINDOW)  # of the latest steps

@@ -4,7 +4,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vae_lab.errors import InputError, whole_number
+from vae_lab.arguments import Count
+from vae_lab.errors import InputError
 from vae_lab.loggers import log_histograms, takes_histograms
 from vae_lab.training.module import VAEModule
 
@@ -15,10 +16,9 @@ class Histograms(Callback):
     Gradients are those of the whole batch, of all processes, before any clipping.
     """
 
-    def __init__(self, every_n_steps: int | None = None) -> None:
-        """`every_n_steps` counts optimiser steps; None sends nothing. Raises InputError below 1."""
-        key = "callbacks.histograms.every_n_steps"
-        self.every = None if every_n_steps is None else whole_number(key, every_n_steps, 1)
+    def __init__(self, every_n_steps: Count | None = None) -> None:
+        """`every_n_steps` counts optimiser steps; None sends nothing."""
+        self.every = every_n_steps
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Raises InputError where no logger takes histograms."""

@@ -4,10 +4,10 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from vae_lab.arguments import Count
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
-from vae_lab.errors import whole_number
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.metrics import LatentUnits
 from vae_lab.loggers import log_histograms
@@ -23,9 +23,9 @@ class Latents(Callback):
     per unit, where the KL is a sum over units. W&B and TensorBoard get every unit, as histograms.
     """
 
-    def __init__(self, num_images: int = 1000) -> None:
+    def __init__(self, num_images: Count = 1000) -> None:
         """`num_images` training images stand in where there is no validation data."""
-        self.num_images = whole_number("callbacks.latents.num_images", num_images, 1)
+        self.num_images = num_images
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:

@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from vae_lab.arguments import Natural
+
 BESIDE = 70
 """Columns that all but the bar itself may take."""
 
@@ -21,7 +23,7 @@ BESIDE = 70
 class Progress(RichProgressBar):
     """Epochs counted from 1, batches, time, and the ELBO; validation has no bar of its own."""
 
-    def __init__(self, refresh_rate: int = 10) -> None:
+    def __init__(self, refresh_rate: Natural = 10) -> None:
         """`refresh_rate` is in batches."""
         super().__init__(refresh_rate, theme=RichProgressBarTheme(metrics_format=".5g"))
 

@@ -8,9 +8,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch import callbacks as lightning
 
+from vae_lab.arguments import Count, NonNegative, Text
 from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.distributed.signals import Interrupted, Interruption
-from vae_lab.errors import number, whole_number
 from vae_lab.loggers import log_epoch
 from vae_lab.training.module import VAEModule
 
@@ -22,7 +22,7 @@ class BestCheckpoint(lightning.Checkpoint):
     memory until last.ckpt is written, or training ends: what last.ckpt tells of them is so.
     """
 
-    def __init__(self, dirpath: str) -> None:
+    def __init__(self, dirpath: Text) -> None:
         """`dirpath` is the folder it is kept in."""
         self.path = f"{dirpath}/best.ckpt"
         self.score = -math.inf
@@ -73,7 +73,7 @@ class LastCheckpoint(lightning.Checkpoint):
     """
 
     def __init__(
-        self, dirpath: str, every_n_steps: int | None = None, every_n_seconds: float = 10
+        self, dirpath: Text, every_n_steps: Count | None = None, every_n_seconds: NonNegative = 10
     ) -> None:
         """Choose where and how often.
 
@@ -86,10 +86,7 @@ class LastCheckpoint(lightning.Checkpoint):
         """
         self.path = f"{dirpath}/last.ckpt"
         self.interruption = Interruption()
-        self.every = None
-        if every_n_steps is not None:
-            self.every = whole_number("callbacks.last.every_n_steps", every_n_steps, 1)
-        self.pause = number("callbacks.last.every_n_seconds", every_n_seconds, 0)
+        self.every, self.pause = every_n_steps, every_n_seconds
         self._saved_at = -math.inf  # on the clock of time.monotonic
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -155,7 +152,7 @@ class MaxSteps(Callback):
 class EarlyStopping(lightning.EarlyStopping):
     """Stops when the monitored metric has not grown for `patience` epochs after the warm-up."""
 
-    def __init__(self, patience: int, min_delta: float = 0.0) -> None:
+    def __init__(self, patience: Count, min_delta: NonNegative = 0.0) -> None:
         """`min_delta` is in the monitor's unit, nats."""
         super().__init__(
             "val/elbo", min_delta, patience, mode="max", check_on_train_epoch_end=False

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
+from vae_lab import arguments
 from vae_lab.config.allowed import whitelist
 from vae_lab.config.compose import VERSION_BASE, conf_dir, in_multirun
 from vae_lab.config.explain import explain
@@ -80,4 +81,4 @@ def wanted_checkpoint(cfg: DictConfig) -> Path:
     """The checkpoint that `run=` names. Raises InputError where it names none."""
     if OmegaConf.is_missing(cfg, "run"):
         raise InputError("which run? Say run=<run folder or checkpoint>.")
-    return checkpoint_path(cfg.run)
+    return checkpoint_path(arguments.checked("run", cfg.run, arguments.Text))

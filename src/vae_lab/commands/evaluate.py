@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.config import build
 from vae_lab.config.allowed import check_parts, trusted
+from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.evaluation.evidence import SHARES
@@ -35,11 +36,12 @@ def evaluate_task(cfg: DictConfig) -> None:
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
     path, asked = wanted_checkpoint(cfg), cfg.evaluate
+    check_settings(asked, [EvaluateSettings], "evaluate.")
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
     device = _device(asked.device)
     trained = load(path, device)
     data = _data(trained, asked)
-    out = Path(asked.out) if asked.out else run_folder(path)
+    out = Path(str(asked.out)) if asked.out else run_folder(path)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

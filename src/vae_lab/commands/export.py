@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.errors import InputError
+from vae_lab.config.settings import ExportSettings, check_settings
 from vae_lab.export.formats import export
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.trained import load
@@ -19,9 +19,8 @@ def export_task(cfg: DictConfig) -> None:
     Raises InputError, before any work, for settings or a run that cannot be exported.
     """
     path, formats, place = wanted_checkpoint(cfg), cfg.export.formats, cfg.export.out
-    if not OmegaConf.is_list(formats) or not formats:
-        raise InputError(f"export.formats must be a list, such as [onnx], not {formats}.")
-    out = Path(place) if place else run_folder(path) / "export"
+    check_settings(cfg.export, [ExportSettings], "export.")
+    out = Path(str(place)) if place else run_folder(path) / "export"
     differences = export(load(path), out, formats)
     numbers = (Column(name, justify="right") for name in ("bytes", "largest difference"))
     table = Table("file", *numbers)

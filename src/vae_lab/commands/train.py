@@ -17,7 +17,7 @@ from rich.text import Text
 
 from vae_lab.commands.cli import tell
 from vae_lab.config.compose import _as_dict, compose_config
-from vae_lab.config.explain import explain
+from vae_lab.config.explain import check_choices, explain
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, explained
@@ -71,6 +71,7 @@ def _outcome(done: Run) -> str:
 def _train(
     cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf, console: Console
 ) -> Run:
+    check_choices(job.overrides.task)
     if cfg.resume is not None:
         cfg, folder = resumed(cfg.resume, job.overrides.task)
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
@@ -92,6 +93,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
     """
     silence = ["callbacks.progress=null"] if quiet else []
     with explained(partial(explain, overrides=overrides)):
+        check_choices(overrides)
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
         folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra)
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])

@@ -7,7 +7,8 @@ environment variable VAE_LAB_TRUST names: nothing else, above all not from a che
 
 import inspect
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
 
@@ -16,10 +17,13 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
 from lightning.pytorch.strategies import Strategy
-from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from vae_lab.arguments import PART, checked, described
+from vae_lab.config.compose import conf_dir
+from vae_lab.config.settings import kinds
 from vae_lab.data import DataSettings
 from vae_lab.errors import InputError, one_line, unknown
 
@@ -28,6 +32,9 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
     "torch.optim": (Optimizer, LRScheduler),
     "lightning.pytorch": (Trainer, Logger, Callback, Profiler, Strategy),
 }
+
+_NEVER_YOURS = {*sys.stdlib_module_names, "hydra", "lightning", "numpy", "omegaconf", "torch"}
+"""Packages that nobody should be told to trust: they run whatever they are given."""
 
 
 def trusted() -> tuple[str, ...]:
@@ -51,9 +58,10 @@ def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
     package = next((p for p in packages if str(target).startswith(f"{p}.")), None)
     if package is None:
         own = str(target).partition(".")[0]
+        fix = f" If the code of {own} is yours, or you trust it, say VAE_LAB_TRUST={own}."
         raise InputError(
-            f"_target_ {target} may not be built: only classes of {', '.join(packages)} may. If "
-            f"the code of {own} is yours, or you trust it, say VAE_LAB_TRUST={own} to trust it."
+            f"_target_ {target} may not be built: only classes of {', '.join(packages)} may."
+            f"{'' if own in _NEVER_YOURS else fix}"
         )
     try:
         found = resolve_name(target)  # Hydra's own logs an error besides raising it
@@ -73,42 +81,69 @@ def whitelist(option: str) -> dict[str, Any]:
     return {option: names} if hydra.__version__ >= "1.4" else {}
 
 
-def check_parts(cfg: Any, path: str = "", packages: tuple[str, ...] = tuple(_ALLOWED)) -> None:
-    """Check every part's class and the names of its arguments, before any is built.
+def check_parts(
+    cfg: Any,
+    path: str = "",
+    packages: tuple[str, ...] = tuple(_ALLOWED),
+    complete: bool = True,
+) -> Any:
+    """Check every part's class, and its arguments' names and values, before any is built.
 
     Args:
         cfg: A configuration, or a part of one.
         path: Where in the whole configuration it stands.
         packages: As for `locate`.
+        complete: Whether all is filled in; if not, any value may be null for now.
+
+    Returns:
+        The same, plain, each argument as its annotation has it.
 
     Raises:
-        InputError: For code outside what may be built, and for a misspelt argument, listing what
-            exists: Hydra alone finds one of a partial only when that is called.
+        InputError: For code outside what may be built, for a misspelt argument, listing what
+            exists (Hydra alone finds one of a partial only when that is called), and for a value
+            that the argument may not have.
     """
-    for where, node in _parts(cfg, path):
-        part = locate(node["_target_"], packages)
-        known = _arguments(part)
-        if where == "data":
-            known |= _arguments(DataSettings)
-        for key in node:
-            if key in ("_args_", "_recursive_", "_convert_") or (
-                not str(key).startswith("_") and key not in known
-            ):
-                raise unknown(f"argument of {where} ({part.__name__})", str(key), known)
-
-
-def _parts(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    if isinstance(node, DictConfig | ListConfig):
-        node = OmegaConf.to_container(node, resolve=True)
+    node: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
     if isinstance(node, dict):
-        if "_target_" in node:
-            yield path, node
-        for key, value in node.items():
-            yield from _parts(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(node, list | tuple):
-        for at, value in enumerate(node):
-            yield from _parts(value, f"{path}.{at}")
+        known = _arguments_of(node, path, packages) if "_target_" in node else {}
+        return {
+            key: _checked(
+                f"{path}.{key}" if path else str(key), value, known.get(key), packages, complete
+            )
+            for key, value in node.items()
+        }
+    if isinstance(node, list | tuple):
+        return [check_parts(v, f"{path}.{at}", packages, complete) for at, v in enumerate(node)]
+    return node
 
 
-def _arguments(part: type) -> set[str]:
-    return set(inspect.signature(part).parameters)
+def _arguments_of(
+    node: Mapping[Any, Any], where: str, packages: tuple[str, ...]
+) -> Mapping[str, Any]:
+    part = locate(node["_target_"], packages)
+    known = {**kinds(part), **(kinds(DataSettings) if where == "data" else {})}
+    for key in node:
+        if key in ("_args_", "_recursive_", "_convert_") or (
+            not str(key).startswith("_") and key not in known
+        ):
+            raise unknown(f"argument of {where} ({part.__name__})", str(key), known)
+    return known
+
+
+def _checked(key: str, value: Any, kind: Any, packages: tuple[str, ...], complete: bool) -> Any:
+    found = check_parts(value, key, packages, complete)
+    if kind is None or _holds_part(value):
+        return found
+    group = conf_dir() / key.replace(".", "/")
+    if value is None and not complete and described(kind) != PART:
+        return found
+    if described(kind) == PART and group.is_dir():
+        names = sorted(file.stem for file in group.glob("*.yaml"))
+        raise InputError(f"{key} must be a part. Say {key.replace('.', '/')}={' or '.join(names)}.")
+    return checked(key, found, kind)
+
+
+def _holds_part(node: Any) -> bool:
+    if isinstance(node, dict):
+        return "_target_" in node or any(map(_holds_part, node.values()))
+    return isinstance(node, list | tuple) and any(map(_holds_part, node))

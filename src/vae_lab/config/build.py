@@ -14,9 +14,10 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from vae_lab.callbacks import MaxSteps
-from vae_lab.config.allowed import _arguments, check_parts, locate, whitelist
+from vae_lab.config.allowed import check_parts, locate, whitelist
+from vae_lab.config.settings import kinds
 from vae_lab.data import DataSettings, ImageDataModule, Source
-from vae_lab.errors import InputError, explained, one_line, whole_number
+from vae_lab.errors import InputError, explained, one_line, out_of_memory
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
@@ -30,16 +31,18 @@ def _cannot_build(where: str, error: BaseException) -> InputError:
         error = error.__cause__
     if isinstance(error, InputError):
         return InputError(str(error))
+    if (exhausted := out_of_memory(error)) is not None:
+        return exhausted
     late = isinstance(error, TypeError) and "missing" in str(error)
     hint = ". Its YAML may lack `_partial_: true`, which parts that are built late need" * late
     return InputError(f"{where} cannot be built: {one_line(error)}{hint}")
 
 
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:
-    """Instantiate one subtree of the configuration. Raises InputError, with the reason."""
+    """Check and instantiate a subtree of the configuration. Raises InputError, with the reason."""
     with explained(partial(_cannot_build, where)):
         trusted = whitelist("_execution_whitelist_")
-        return instantiate(cfg, **arguments, **trusted, _convert_="all")
+        return instantiate(check_parts(cfg, where), **arguments, **trusted, _convert_="all")
 
 
 def data(cfg: DictConfig) -> ImageDataModule:
@@ -47,14 +50,13 @@ def data(cfg: DictConfig) -> ImageDataModule:
 
     Raises InputError for settings that make no sense, and for data that do not fit them.
     """
-    settings = OmegaConf.to_container(cfg.data, resolve=True)
-    assert isinstance(settings, dict)
+    settings = check_parts(cfg.data, "data")
     kind, likelihood = locate(settings.pop("_target_")), locate(cfg.model.likelihood["_target_"])
     if not issubclass(kind, Source):
         raise InputError(f"data._target_ {kind.__name__} is not a source of data.")
     if not issubclass(likelihood, Likelihood):
         raise InputError(f"model.likelihood._target_ {likelihood.__name__} is not a likelihood.")
-    own = {str(key): settings.pop(key) for key in _arguments(kind) if key in settings}
+    own = {str(key): settings.pop(key) for key in kinds(kind) if key in settings}
     with explained(partial(_cannot_build, "data")):
         source = kind(**own)
         shared = DataSettings(**{str(key): value for key, value in settings.items()})
@@ -116,12 +118,16 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
         nodes.pop("best", None)
         if "early_stopping" in nodes:
             raise InputError("early stopping needs validation data: set data.val_size above 0.")
-    settings = OmegaConf.to_container(cfg.trainer, resolve=True)
-    assert isinstance(settings, dict)
+    if not (nodes.get("best") or nodes.get("last")):
+        raise InputError(
+            "keep callbacks.last or, with validation data, callbacks.best: without a checkpoint "
+            "nothing is left of a run."
+        )
+    settings = check_parts(cfg.trainer, "trainer")
     max_steps = settings.pop("max_steps", -1)
     callbacks = [instance(node, f"callbacks.{name}") for name, node in nodes.items() if node]
     if max_steps != -1:
-        callbacks.append(MaxSteps(whole_number("trainer.max_steps", max_steps, 1)))
+        callbacks.append(MaxSteps(max_steps))
     built = instance(
         settings,
         "trainer",

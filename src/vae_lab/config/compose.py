@@ -19,6 +19,18 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
 
+def choices() -> str:
+    """Every group with its choices, a line each: for `--help`."""
+    files = sorted(file for file in conf_dir().glob("*/**/*.yaml") if not file.stem.startswith("_"))
+    groups: dict[str, list[str]] = {}
+    for file in files:
+        groups.setdefault(file.parent.relative_to(conf_dir()).as_posix(), []).append(file.stem)
+    return "\n".join(f"  {group}={'|'.join(names)}" for group, names in groups.items())
+
+
+OmegaConf.register_new_resolver("vae_lab.choices", choices, replace=True)
+
+
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
     """The folders of YAML that a command line composes from: ours, and its `--config-dir`."""
     parser = ArgumentParser(add_help=False, allow_abbrev=False)

@@ -1,11 +1,12 @@
 """What Hydra, OmegaConf, Optuna and the file system raise, in one line that names the fix."""
 
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.core.override_parser.types import Sweep
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -25,15 +26,22 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
             return error
         case MissingConfigException(missing_cfg_file=str(file), options=[*options]):
             group, _, choice = file.rpartition("/")
-            known = [option for option in options if not str(option).startswith("_")]
-            return unknown(f"choice of {group}", choice, known)
+            return _unknown_choice(group, choice, options)
+        case OverrideParseException(override=str(override), message=str(message)):
+            lines = [" ".join(line.split()) for line in message.splitlines()]
+            why = " ".join(li for li in lines if not li.startswith(("See https", "Error parsing")))
+            return InputError(
+                f"{override} cannot be read ({why}): say KEY=VALUE, brackets and quotes closed."
+            )
         case HydraException() | OmegaConfBaseException():
-            return _unknown_key(error, overrides) or InputError(_said(error))
+            return (
+                _bad_choice(overrides) or _unknown_key(error, overrides) or InputError(_said(error))
+            )
         case OSError() if not isinstance(error, BrokenPipeError):
             told = f"{error.strerror}: {error.filename}" if error.filename else one_line(error)
             return InputError(f"{told}. A run is written to hydra.run.dir: set one that can.")
         case ValueError():
-            return _group_without_choice(overrides) or _search_without_success(error)
+            return _bad_choice(overrides) or _search_without_success(error)
     return None
 
 
@@ -59,17 +67,20 @@ def _unknown_key(error: BaseException, overrides: Sequence[str]) -> InputError |
             if "/" in name:
                 return unknown("group", name.partition("@")[0], _groups(overrides))
             if isinstance(parent, DictConfig):
-                return _unknown_key_of(parent, (cause.full_key or "").rpartition(".")[0], name)
+                path = (cause.full_key or "").rpartition(".")[0]
+                return _unknown_key_of(parent, path, name, overrides)
     return None
 
 
-def _unknown_key_of(node: DictConfig, path: str, name: str) -> InputError:
+def _unknown_key_of(node: DictConfig, path: str, name: str, overrides: Sequence[str]) -> InputError:
     if path:
         return unknown(f"key of {path}", name, map(str, node))
     ours = {key: value for key, value in node.items_ex(resolve=False) if key != "hydra"}
     for key in _keys(OmegaConf.to_container(OmegaConf.create(ours))):
         if f"_{key.rpartition('.')[2]}".endswith(f"_{name}"):  # lr, epochs, batch_size, by habit
-            return InputError(f"unknown key '{name}'. Did you mean '{key}'?")
+            values = [o.partition("=")[2] for o in overrides if o.startswith(f"{name}=")]
+            say = f" Say {key}={values[-1]}." if values else ""
+            return InputError(f"unknown key '{name}'. Did you mean '{key}'?{say}")
     return unknown("key", name, map(str, ours))
 
 
@@ -84,14 +95,37 @@ def _groups(overrides: Sequence[str]) -> set[str]:
     return {f.relative_to(top).as_posix() for top in tops for f in top.rglob("*") if f.is_dir()}
 
 
-def _group_without_choice(overrides: Sequence[str]) -> InputError | None:
-    """Hydra's ValueError for `model=null`, as what was asked for tells."""
+def check_choices(overrides: Sequence[str]) -> None:
+    """Raise InputError where a group is not given one of its choices, or a key has no name.
+
+    Hydra would merge several choices, such as two data sets, into one that is neither.
+    """
+    if (told := _bad_choice(overrides)) is not None:
+        raise told
+
+
+def _bad_choice(overrides: Sequence[str]) -> InputError | None:
     groups, parser = _groups(overrides), OverridesParser.create()
     for text in overrides:
         group = text.lstrip("+").partition("=")[0].partition("@")[0]
-        if group in groups and not isinstance(parser.parse_override(text).value(), str | list):
+        if not group:
+            return InputError(f"{text}: say KEY=VALUE, with the name of a key.")
+        if group not in groups or text.startswith("~"):
+            continue
+        choice = parser.parse_override(text).value()
+        if not isinstance(choice, str | dict | Sweep):
             return InputError(f"{text}: a group, such as {group}, takes one of its choices.")
+        if str(choice).startswith("_"):
+            files = [
+                file for top in config_dirs(overrides) for file in (top / group).glob("*.yaml")
+            ]
+            return _unknown_choice(group, str(choice), [file.stem for file in files])
     return None
+
+
+def _unknown_choice(group: str, choice: str, options: Iterable[object]) -> InputError:
+    known = [str(option) for option in options if not str(option).startswith("_")]
+    return unknown(f"choice of {group}", choice, known)
 
 
 def _search_without_success(error: ValueError) -> InputError | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torchvision.datasets import CIFAR10 as TorchvisionCIFAR10
 
+from vae_lab.arguments import Text
 from vae_lab.data.download import fetch
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
@@ -19,7 +20,7 @@ class CIFAR10(Source):
 
     name = "cifar10"
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: Text) -> None:
         self.root = Path(root)
 
     def read(self) -> tuple[Images, Images]:

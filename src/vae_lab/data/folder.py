@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms import CenterCrop, Compose, Grayscale, PILToTensor, Resize
 
+from vae_lab.arguments import Count, Text
 from vae_lab.data.images import ImageFiles
 from vae_lab.data.source import Source
-from vae_lab.errors import InputError, whole_number
+from vae_lab.errors import InputError
 
 
 class _Files(Dataset[tuple[Tensor, int]]):
@@ -77,10 +79,7 @@ class Folder(Source):
 
     name = "folder"
 
-    def __init__(self, path: str, size: int, channels: int = 3) -> None:
-        whole_number("data.size", size, 1)
-        if channels not in (1, 3):
-            raise InputError(f"data.channels must be 1 (grey) or 3 (colour), not {channels}.")
+    def __init__(self, path: Text, size: Count, channels: Literal[1, 3] = 3) -> None:
         self.path, self.size, self.channels = Path(path).expanduser(), size, channels
 
     def read(self) -> tuple[ImageFiles, None]:

@@ -11,9 +11,9 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from vae_lab.arguments import Count, Seed
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
-from vae_lab.errors import whole_number
 
 # One an outline: bold and oblique cuts are what stroke and shear make of these.
 FONTS = (
@@ -44,9 +44,8 @@ class Glyphs(Source):
     _low = (0, 16.0, -12.0, -0.2, -1.5, -1.5, 0.2)
     _high = (len(FONTS), 20.0, 12.0, 0.2, 1.5, 1.5, 0.8)
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = whole_number("data.count", count, 1)
-        self.seed = whole_number("data.seed", seed, 0)
+    def __init__(self, count: Count, seed: Seed) -> None:
+        self.count, self.seed = count, seed
 
     def read(self) -> tuple[Images, None]:
         random = torch.Generator().manual_seed(self.seed)

@@ -6,6 +6,7 @@ import torch
 from torchvision.datasets import MNIST as TorchvisionMNIST
 from torchvision.datasets.utils import check_md5
 
+from vae_lab.arguments import Text
 from vae_lab.data.download import fetch
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
@@ -37,7 +38,7 @@ class MNIST(Source):
 
     name = "mnist"
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: Text) -> None:
         self.root = Path(root)
 
     def read(self) -> tuple[Images, Images]:

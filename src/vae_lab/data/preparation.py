@@ -54,8 +54,8 @@ def preparation_for(
         dequantize=support is Support.CONTINUOUS and is_8bit,
     )
     forced = Preparation(
-        binarize=_choice("data.binarize", binarize, wanted.binarize),
-        dequantize=_choice("data.dequantize", dequantize, wanted.dequantize),
+        binarize=_choice(binarize, wanted.binarize),
+        dequantize=_choice(dequantize, wanted.dequantize),
     )
     need = f"this likelihood is defined on {support.value}"
     if support is Support.LEVELS and not is_8bit:
@@ -78,9 +78,5 @@ def preparation_for(
     return forced
 
 
-def _choice(key: str, value: bool | str, auto: bool) -> bool:
-    if value == "auto":
-        return auto
-    if not isinstance(value, bool):
-        raise InputError(f"{key} must be auto, true or false, not {value}.")
-    return value
+def _choice(value: bool | str, auto: bool) -> bool:
+    return auto if value == "auto" else bool(value)

@@ -1,9 +1,14 @@
 """What is asked of any dataset, whatever its source."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
-from vae_lab.errors import number, whole_number
+from annotated_types import Ge, Lt
+
+from vae_lab.arguments import Count, Natural, NonNegative, Seed, Sizes, check_fields
+
+Size = Annotated[float, Ge(0), Lt(1)] | Natural
+"""A share, or a number of items."""
 
 
 @dataclass(frozen=True)
@@ -27,31 +32,18 @@ class DataSettings:
         num_workers: Processes that read streamed images.
     """
 
-    x_shape: Sequence[int] | None
-    num_classes: int | None
-    batch_size: int
-    val_size: float
-    test_size: float | None
-    split_seed: int | None
-    limit: int | None
-    binarize: bool | str
-    dequantize: bool | str
-    eval_seed: int
-    resident_gib: float
-    num_workers: int
+    x_shape: Sizes | None
+    num_classes: Count | None
+    batch_size: Count
+    val_size: Size
+    test_size: Size | None
+    split_seed: Seed | None
+    limit: Count | None
+    binarize: Literal["auto"] | bool
+    dequantize: Literal["auto"] | bool
+    eval_seed: Seed
+    resident_gib: NonNegative
+    num_workers: Natural
 
     def __post_init__(self) -> None:
-        for size in self.x_shape or ():
-            whole_number("data.x_shape", size, 1)
-        if self.num_classes is not None:
-            whole_number("data.num_classes", self.num_classes, 1)
-        if self.split_seed is not None:
-            whole_number("data.split_seed", self.split_seed, 0)
-        if self.limit is not None:
-            whole_number("data.limit", self.limit, 1)
-        whole_number("data.batch_size", self.batch_size, 1)
-        whole_number("data.eval_seed", self.eval_seed, 0)
-        whole_number("data.num_workers", self.num_workers, 0)
-        number("data.val_size", self.val_size, 0)
-        number("data.test_size", self.test_size or 0, 0)
-        number("data.resident_gib", self.resident_gib, 0)
+        check_fields(self, "data")

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lab.arguments import Text
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
 from vae_lab.errors import InputError, explained
@@ -26,7 +27,7 @@ class Tensors(Source):
 
     name = "tensors"
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: Text) -> None:
         self.path = Path(path)
 
     def read(self) -> tuple[Images, None]:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lab.errors import whole_number
+from vae_lab.arguments import Count
 from vae_lab.objectives import Objective
 from vae_lab.trace import Latent, Trace
 
@@ -13,10 +13,10 @@ from vae_lab.trace import Latent, Trace
 class Estimator(nn.Module, ABC):
     """A way to estimate the gradient of an objective that is an expectation over q(z|x)."""
 
-    def __init__(self, num_draws: int = 1) -> None:
-        """`num_draws` is S, the draws of z per datum. Raises InputError below 1."""
+    def __init__(self, num_draws: Count = 1) -> None:
+        """`num_draws` is S, the draws of z per datum."""
         super().__init__()
-        self.num_draws = whole_number("estimator.num_draws", num_draws, 1)
+        self.num_draws = num_draws
 
     @abstractmethod
     def draw(self, q: Distribution, p: Distribution) -> Latent:

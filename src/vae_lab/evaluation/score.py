@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
-from vae_lab.errors import number, whole_number
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
@@ -44,21 +44,16 @@ class ScoreSettings:
         progress: Whether a bar is shown on stderr.
     """
 
-    num_draws: int
-    limit: int | None
-    batch_size: int
-    memory_mib: float
-    seed: int
-    samples_per_class: int
+    num_draws: Count
+    limit: Count | None
+    batch_size: Count
+    memory_mib: NonNegative
+    seed: Seed
+    samples_per_class: Count
     progress: bool
 
     def __post_init__(self) -> None:
-        for name in ("num_draws", "batch_size", "samples_per_class"):
-            whole_number(f"evaluate.{name}", getattr(self, name), 1)
-        if self.limit is not None:
-            whole_number("evaluate.limit", self.limit, 1)
-        whole_number("evaluate.seed", self.seed, 0)
-        number("evaluate.memory_mib", self.memory_mib, 0)
+        check_fields(self, "evaluate")
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,10 @@ from vae_lab.config import build
 from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.config.complete import complete
 from vae_lab.config.restore import load_weights
+from vae_lab.config.settings import TrainSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
-from vae_lab.errors import InputError, whole_number
+from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
 from vae_lab.experiment.resume import check_goes_on
 from vae_lab.objectives import Objective
@@ -88,11 +89,11 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     missing = sorted(OmegaConf.missing_keys(asked))
     if missing:
         raise InputError(f"not set: {', '.join(missing)}. Say, for example, {missing[0]}=...")
-    whole_number("seed", asked.seed, 0)
-    check_parts(asked)
+    check_settings(check_parts(asked, complete=False), [TrainSettings])
     found = folder.newest_checkpoint(partial(check_goes_on, folder.config()))
     datamodule = build.data(asked)
     cfg = complete(asked, folder, datamodule, labels)
+    check_parts(cfg)
     L.seed_everything(cfg.seed, verbose=False)
     record = _record(cfg, datamodule)
     module = build.training(cfg, datamodule, record)
@@ -101,7 +102,7 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     if found is not None:
         _check_same_data(found.content, record)
     elif cfg.init_from is not None:
-        load_weights(module.model, cfg.init_from)
+        load_weights(module.model, str(cfg.init_from))
     else:
         cpu = torch.device("cpu")
         module.model.initialise(lambda n: datamodule.random_items("train", n, cpu, cfg.seed))
@@ -164,8 +165,6 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
 
 def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:
     max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.get("max_steps", -1)
-    if max_epochs == 0:
-        raise InputError("trainer.max_epochs must be 1 or more, or -1 for no limit.")
     epochs = float("inf") if max_epochs in (None, -1) else max_epochs
     if max_steps != -1:
         steps = max_steps * cfg.trainer.accumulate_grad_batches

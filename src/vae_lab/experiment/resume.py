@@ -6,6 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vae_lab.arguments import Text, checked
 from vae_lab.config.complete import digest
 from vae_lab.config.restore import check_weights
 from vae_lab.errors import InputError
@@ -29,6 +30,7 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolde
     Raises:
         InputError: For a run that is not there, has finished, is in use, or would become another.
     """
+    wanted = checked("resume", wanted, Text)  # a folder may be called 5
     folder = _latest() if wanted == "latest" else RunFolder(wanted)
     stored = folder.config()
     if stored is None:

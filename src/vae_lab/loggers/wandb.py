@@ -12,6 +12,7 @@ from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
 
+from vae_lab.arguments import Text
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.loggers import artifacts
 from vae_lab.loggers.offline import offline_history
@@ -40,12 +41,12 @@ class WandB(WandbLogger):
 
     def __init__(
         self,
-        save_dir: str,
-        project: str,
-        name: str,
-        id: str | None,
-        group: str | None,
-        tags: list[str],
+        save_dir: Text,
+        project: Text,
+        name: Text,
+        id: Text | None,
+        group: Text | None,
+        tags: list[Text],
         log_checkpoints: bool = False,
         log_samples: bool = False,
     ) -> None:

@@ -5,13 +5,13 @@ Rezende, Mohamed and Wierstra, Stochastic Backpropagation, 2014. Conditional by 
 its prior: Sohn, Lee and Yan, 2015.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import prod
 
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lab.errors import InputError
+from vae_lab.arguments import Count, Sizes
 from vae_lab.model.base import LatentVariableModel
 from vae_lab.model.conditioning import Conditioning
 from vae_lab.model.conditioning.base import NetworkPartial
@@ -32,9 +32,9 @@ class VAE(LatentVariableModel):
 
     def __init__(
         self,
-        x_shape: Sequence[int],
-        z_shape: Sequence[int],
-        num_classes: int | None,
+        x_shape: Sizes,
+        z_shape: Sizes,
+        num_classes: Count | None,
         encoder: NetworkPartial,
         decoder: NetworkPartial,
         encoder_conditioning: ConditioningPartial,
@@ -43,7 +43,7 @@ class VAE(LatentVariableModel):
         likelihood: Callable[[Shape], Likelihood],
         prior: Callable[[Context], Prior],
     ) -> None:
-        """Raises InputError for sizes below 1, and where a part refuses the shape it is given.
+        """Raises InputError where a part refuses the shape it is given.
 
         Args:
             x_shape: Of one datum, such as (1, 28, 28).
@@ -58,11 +58,6 @@ class VAE(LatentVariableModel):
             prior: p(z), or p(z|y).
         """
         super().__init__(x_shape, num_classes)
-        sizes = z_shape if isinstance(z_shape, list | tuple) else ()
-        if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
-            raise InputError(
-                f"model.z_shape must hold sizes of 1 or more, such as [32], not {z_shape}."
-            )
         self.z_shape = tuple(z_shape)
         x, z = self.x_shape, self.z_shape
         self.posterior, self.likelihood = posterior(z), likelihood(x)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vae_lab.errors import InputError
+from vae_lab.arguments import NonNegative, Positive, Share
 
 
 class Schedule(nn.Module, ABC):
@@ -29,11 +29,9 @@ class Constant(Schedule):
     tensor(4.)
     """
 
-    def __init__(self, value: float = 1.0) -> None:
-        """Raises InputError if `value` is negative; 1 is the ELBO, more a beta-VAE."""
+    def __init__(self, value: NonNegative = 1.0) -> None:
+        """A `value` of 1 is the ELBO, more a beta-VAE."""
         super().__init__()
-        if value < 0:
-            raise InputError(f"objective.beta.value must be 0 or more, not {value}.")
         self.value = float(value)
 
     def describe(self) -> str:
@@ -52,14 +50,9 @@ class LinearWarmup(Schedule):
     tensor(0.2500)
     """
 
-    def __init__(self, epochs: float, start: float = 0.0) -> None:
-        """Raises InputError if `epochs`, the length of the warm-up, is not positive.
-
-        `start` is beta at its beginning.
-        """
+    def __init__(self, epochs: Positive, start: NonNegative = 0.0) -> None:
+        """`epochs` is the length of the warm-up, `start` is beta at its beginning."""
         super().__init__()
-        if epochs <= 0:
-            raise InputError(f"objective.beta.epochs must be above 0, not {epochs}.")
         self.warmup_epochs, self.start = float(epochs), float(start)
 
     def describe(self) -> str:
@@ -78,13 +71,9 @@ class Cyclical(Schedule):
     tensor(0.5000)
     """
 
-    def __init__(self, period: float, ramp: float = 0.5) -> None:
-        """Raises InputError unless `period` (in epochs) is positive and `ramp` within (0, 1]."""
+    def __init__(self, period: Positive, ramp: Share = 0.5) -> None:
+        """`period` is in epochs; `ramp` is the share of it in which beta grows."""
         super().__init__()
-        if period <= 0 or not 0 < ramp <= 1:
-            raise InputError(
-                f"objective.beta needs period > 0 and 0 < ramp <= 1, not {period} and {ramp}."
-            )
         self.warmup_epochs, self.ramp = float(period), float(ramp)
 
     def describe(self) -> str:

@@ -6,24 +6,23 @@ drowns the likelihood in the KL.
 """
 
 from abc import ABC, abstractmethod
+from typing import Annotated
 
 import torch
+from annotated_types import Gt
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from vae_lab.errors import InputError
-
 _FLOOR = 1e-3  # about the standard deviation of 8-bit rounding: no density needs to be sharper
+Initial = Annotated[float, Gt(_FLOOR)]
 
 
 class Sigma(nn.Module, ABC):
     """The standard deviation shared by all values of x, in units of x (data lie in [0, 1])."""
 
-    def __init__(self, init: float) -> None:
-        """Raises InputError unless `init` is above the floor of 0.001."""
+    def __init__(self, init: Initial) -> None:
+        """`init` is sigma at first."""
         super().__init__()
-        if init <= _FLOOR:
-            raise InputError(f"model.likelihood.sigma.init must be above {_FLOOR}, not {init}.")
         self.init = float(init)
 
     @abstractmethod
@@ -44,7 +43,7 @@ class FixedSigma(Sigma):
 
     sigma: Tensor
 
-    def __init__(self, init: float) -> None:
+    def __init__(self, init: Initial) -> None:
         super().__init__(init)
         self.register_buffer("sigma", torch.tensor(self.init))
 
@@ -55,7 +54,7 @@ class FixedSigma(Sigma):
 class LearnedSigma(Sigma):
     """One sigma learned by gradient, over a soft floor."""
 
-    def __init__(self, init: float) -> None:
+    def __init__(self, init: Initial) -> None:
         super().__init__(init)
         self.log_sigma = nn.Parameter(torch.tensor([self.init - _FLOOR]).log())  # (1,), for FSDP
 
@@ -72,7 +71,7 @@ class OptimalSigma(Sigma):
 
     sigma: Tensor
 
-    def __init__(self, init: float) -> None:
+    def __init__(self, init: Initial) -> None:
         super().__init__(init)
         self.register_buffer("sigma", torch.tensor(self.init))
         self.squares = MeanMetric(nan_strategy="disable")  # of the residuals, over all processes

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vae_lab.errors import InputError, unknown
+from vae_lab.errors import unknown
 from vae_lab.trace import Shape
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -54,9 +54,3 @@ def make_activation(name: str) -> nn.Module:
     if name not in _ACTIVATIONS:
         raise unknown("activation", name, _ACTIVATIONS)
     return _ACTIVATIONS[name]()
-
-
-def check_widths(what: str, widths: Sequence[int]) -> None:
-    """Raises InputError unless all are whole numbers of 1 or more."""
-    if not all(isinstance(width, int) and width >= 1 for width in widths):
-        raise InputError(f"{what} must be whole numbers of 1 or more, not {list(widths)}.")

@@ -1,12 +1,12 @@
 """Convolutional networks: from images down to any shape, and from any shape up to images."""
 
 import math
-from collections.abc import Sequence
 
 from torch import nn
 
+from vae_lab.arguments import Count, Natural, Widths
 from vae_lab.errors import InputError
-from vae_lab.model.networks.base import Network, check_widths, make_activation
+from vae_lab.model.networks.base import Network, make_activation
 from vae_lab.model.networks.mlp import dense_stages
 from vae_lab.trace import Shape
 
@@ -32,12 +32,12 @@ class ConvEncoder(Network):
         self,
         in_shape: Shape,
         out_shape: Shape,
-        channels: Sequence[int],
-        widths: Sequence[int],
-        kernel: int = 4,
-        stride: int = 2,
-        padding: int = 1,
-        max_pool: int = 1,
+        channels: Widths,
+        widths: Widths,
+        kernel: Count = 4,
+        stride: Count = 2,
+        padding: Natural = 1,
+        max_pool: Count = 1,
         activation: str = "relu",
     ) -> None:
         """Raises InputError if the input is no image, or the stages leave nothing of it.
@@ -54,9 +54,6 @@ class ConvEncoder(Network):
             activation: After each convolution and each dense layer.
         """
         _check_image("the conv encoder", in_shape)
-        check_widths("channels", channels)
-        if min(kernel, stride, max_pool) < 1 or padding < 0:
-            raise InputError("kernel, stride and max_pool must be 1 or more, padding 0 or more.")
         previous, height, width = in_shape
         stages: list[nn.Module] = []
         for count in channels:
@@ -105,8 +102,8 @@ class ConvDecoder(Network):
         self,
         in_shape: Shape,
         out_shape: Shape,
-        channels: Sequence[int],
-        widths: Sequence[int],
+        channels: Widths,
+        widths: Widths,
         activation: str = "relu",
     ) -> None:
         """Raises InputError if the output is no image, or is too small for the stages.
@@ -119,7 +116,6 @@ class ConvDecoder(Network):
             activation: After each dense layer, and before each convolution.
         """
         _check_image("the conv decoder", out_shape)
-        check_widths("channels", channels)
         out_channels, *size = out_shape
         sizes = [tuple(side >> halvings for side in size) for halvings in range(len(channels) + 1)]
         if min(sizes[-1]) < 1:

@@ -6,7 +6,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from vae_lab.model.networks.base import Network, check_widths, make_activation
+from vae_lab.arguments import Widths
+from vae_lab.model.networks.base import Network, make_activation
 from vae_lab.trace import Shape
 
 
@@ -14,7 +15,6 @@ def dense_stages(
     in_size: int, widths: Sequence[int], out_shape: Shape, activation: str
 ) -> list[nn.Module]:
     """Hidden layers of these widths, then a linear layer to `out_shape`."""
-    check_widths("widths", widths)
     hidden = [
         nn.Sequential(nn.Linear(a, b), make_activation(activation))
         for a, b in pairwise([in_size, *widths])
@@ -33,9 +33,9 @@ class MLP(Network):
     reads_images = False
 
     def __init__(
-        self, in_shape: Shape, out_shape: Shape, widths: Sequence[int], activation: str = "relu"
+        self, in_shape: Shape, out_shape: Shape, widths: Widths, activation: str = "relu"
     ) -> None:
-        """Raises InputError for widths below 1 or an unknown activation.
+        """Raises InputError for an unknown activation.
 
         Args:
             in_shape: Of one input; it is flattened.

@@ -1,0 +1,147 @@
+"""What values may be that no constructor of ours declares: the commands' own, and foreign parts'.
+
+Lightning's and torch's signatures tell types; here stand the bounds of what they would take, and
+then stumble over.
+"""
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from lightning.pytorch import Trainer
+from omegaconf import DictConfig, OmegaConf
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from vae_lab.arguments import (
+    Count,
+    Natural,
+    NonNegative,
+    Positive,
+    Seed,
+    Share,
+    Text,
+    arguments,
+    checked,
+)
+
+Part = Count | Share
+"""So many batches, or a share of them."""
+Fraction = Annotated[float, Gt(0), Lt(1)]
+
+
+class TrainSettings:
+    """The keys of train.yaml that are no part."""
+
+    seed: Seed
+    name: Text | None
+    group: Text | None
+    tags: list[Text]
+    resume: Text | None
+    init_from: Text | None
+    compile: bool
+    lr_find: bool
+    test: bool
+    monitor: Literal["objective", "elbo"]
+    run_dir: Text | None
+    run_id: Text | None
+    overrides: dict[str, Any]
+    config_digest: Text | None
+
+
+class EvaluateSettings:
+    """The keys of evaluate.yaml beside those of `ScoreSettings`."""
+
+    device: Text
+    data_root: Text | None
+    data_path: Text | None
+    out: Text | None
+
+
+class ExportSettings:
+    """The keys of export.yaml."""
+
+    formats: Annotated[list[Text], MinLen(1), "a list, such as [onnx]"]
+    out: Text | None
+
+
+class TrainerBounds:
+    """Of Lightning's Trainer."""
+
+    devices: Count | list[Natural] | Literal["auto"]
+    num_nodes: Count
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "32", 32]  # densities are in float32
+    max_epochs: Count | Literal[-1] | None
+    max_steps: Count | Literal[-1]
+    min_epochs: Natural | None
+    min_steps: Natural | None
+    limit_train_batches: Part | None
+    limit_val_batches: Part | None
+    limit_test_batches: Part | None
+    overfit_batches: Natural | Share
+    val_check_interval: Part | None
+    check_val_every_n_epoch: Count | None
+    num_sanity_val_steps: Natural | Literal[-1]
+    log_every_n_steps: Natural
+    accumulate_grad_batches: Count
+    gradient_clip_val: NonNegative | None
+    gradient_clip_algorithm: Literal["norm", "value"] | None
+
+
+class OptimizerBounds:
+    """Of torch's optimisers."""
+
+    lr: Positive
+    betas: tuple[Annotated[float, Ge(0), Lt(1)], ...]
+    eps: NonNegative
+    weight_decay: NonNegative
+    momentum: NonNegative
+
+
+class SchedulerBounds:
+    """Of torch's schedules, which are stepped once an epoch."""
+
+    T_max: Count
+    T_0: Count
+    step_size: Count
+    total_iters: Count
+    gamma: Positive
+    factor: Fraction
+    patience: Natural
+    cooldown: Natural
+    eta_min: NonNegative
+
+
+_BOUNDS: dict[type, type] = {
+    Trainer: TrainerBounds,
+    Optimizer: OptimizerBounds,
+    LRScheduler: SchedulerBounds,
+}
+
+
+@cache
+def kinds(part: type) -> Mapping[str, Any]:
+    """What each argument of a part may be, by name: see `vae_lab.arguments`."""
+    declared: dict[str, Any] = {}
+    for kind, bounds in _BOUNDS.items():
+        if issubclass(part, kind):
+            declared |= get_type_hints(bounds, include_extras=True)
+    return {name: declared.get(name, kind) for name, kind in arguments(part).items()}
+
+
+def check_settings(
+    cfg: DictConfig | Mapping[Any, Any], declared: Iterable[type], where: str = ""
+) -> None:
+    """Raise InputError unless the keys of `cfg` that are declared hold what they may.
+
+    Args:
+        cfg: A configuration, or plain keys and values.
+        declared: Classes such as `TrainSettings`, whose annotations say what.
+        where: The key under which the configuration has `cfg`, with its dot.
+    """
+    plain: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+    for settings in declared:
+        for name, kind in get_type_hints(settings, include_extras=True).items():
+            if name in plain:
+                checked(f"{where}{name}", plain[name], kind)

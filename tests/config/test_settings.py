@@ -1,0 +1,181 @@
+"""What values may be: a bad one is told in one line that names its key, and nothing is written."""
+
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+from conftest import QUICK
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+from parts import CONF
+from test_docs import TARGETS
+
+from vae_lab import InputError, train
+from vae_lab.config.allowed import locate
+from vae_lab.config.settings import EvaluateSettings, ExportSettings, TrainSettings, kinds
+from vae_lab.evaluation.score import ScoreSettings
+
+NUMBERS = {  # a key, and what was chosen that it applies to
+    "optimizer.lr": [],
+    "optimizer.weight_decay": ["optimizer=adamw"],
+    "objective.beta.value": [],
+    "objective.beta.epochs": ["objective/beta=linear_warmup"],
+    "objective.beta.start": ["objective/beta=linear_warmup"],
+    "objective.beta.period": ["objective/beta=cyclical"],
+    "objective.beta.ramp": ["objective/beta=cyclical"],
+    "scheduler.gamma": ["scheduler=step"],
+    "scheduler.step_size": ["scheduler=step"],
+    "scheduler.factor": ["scheduler=plateau"],
+    "scheduler.eta_min": ["scheduler=cosine"],
+    "early_stopping.patience": ["early_stopping=patience"],
+    "early_stopping.min_delta": ["early_stopping=patience"],
+    "ema.decay": ["ema=default"],
+    "gradient_skip.above": ["gradient_skip=default"],
+    "model.likelihood.sigma.init": ["model/likelihood=gaussian"],
+    "model.encoder.widths": [],
+    "model.z_shape": [],
+    "model.encoder.kernel": ["model=conv_vae"],
+    "estimator.num_draws": [],
+    "callbacks.figures.every_n_epochs": ["callbacks.figures.folder=figures"],
+    "callbacks.last.every_n_steps": [],
+    "data.batch_size": [],
+    "data.val_size": [],
+    "data.test_size": [],
+    "data.resident_gib": [],
+    "data.num_workers": [],
+    "data.split_seed": [],
+    "data.limit": [],
+    "seed": [],
+    "trainer.max_epochs": [],
+    "trainer.gradient_clip_val": [],
+    "trainer.accumulate_grad_batches": [],
+    "trainer.devices": [],
+}
+BAD = [
+    *(
+        ([*beside, f"{key}={value}"], f"{key} must be")
+        for key, beside in NUMBERS.items()
+        for value in ("abc", "nan", "inf", "-2", "true")
+    ),
+    (["trainer.precision=64-true"], "trainer.precision must be 32-true, bf16-mixed, 16-mixed"),
+    (["trainer.max_epochs=1.5"], "trainer.max_epochs must be a whole number of 1 or more, -1 or"),
+    (["trainer.accumulate_grad_batches=0"], "must be a whole number of 1 or more, not 0."),
+    (["trainer.accumulate_grad_batches=1.5"], "must be a whole number of 1 or more, not 1.5."),
+    (["early_stopping=patience", "early_stopping.patience=-1"], "early_stopping.patience must be"),
+    ([f"data.batch_size={10**30}"], "data.batch_size must be a whole number of 1 or more"),
+    (["scheduler=step", "scheduler.step_size=0"], "scheduler.step_size must be a whole number"),
+    (["scheduler=step", "scheduler.gamma=0"], "scheduler.gamma must be a number above 0, not 0."),
+    (["optimizer.lr=null"], "optimizer.lr must be a number above 0, not null."),
+    (["optimizer.lr=0"], "optimizer.lr must be a number above 0, not 0."),
+    (["optimizer.lr=-1"], "optimizer.lr must be a number above 0, not -1."),
+    (["+optimizer.betas=[0.9,2]"], "optimizer.betas must be numbers of 0 or more and below 1, not"),
+    (["+optimizer.betas=abc"], "optimizer.betas must be numbers of 0 or more and below 1, not abc"),
+    (["model.encoder.widths=[300,abc]"], "model.encoder.widths must be whole numbers of 1 or more"),
+    (
+        [f"seed={2**32}"],
+        "seed must be a whole number of 0 or more and below 4294967296, not 429496",
+    ),
+    ([f"seed={10**30}"], "seed must be a whole number of 0 or more and below 4294967296, not a"),
+    (["seed=1.5"], "seed must be a whole number"),
+    (["test=abc"], "test must be true or false, not abc."),
+    (["compile=1"], "compile must be true or false, not 1."),
+    (["lr_find=maybe"], "lr_find must be true or false, not maybe."),
+    (["tags=abc"], "tags must be a list of texts, not abc."),
+    (["resume=[1]"], "resume must be text"),
+    (["resume=5"], "no run at"),
+    (["init_from=true"], "init_from must be text or null, not true."),
+    (["init_from=5"], "no checkpoint at 5"),
+    (["callbacks.best=null", "callbacks.last=null"], "keep callbacks.last or, with"),
+    (["data.val_size=0", "callbacks.last=null"], "keep callbacks.last"),
+    (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches must be a whole number of 1"),
+    (["+trainer.limit_val_batches=0"], "trainer.limit_val_batches must be a whole number of 1"),
+    (["model.likelihood=null"], "Say model/likelihood=bernoulli or "),
+    (["model.encoder=null"], "model.encoder must be a part. Say model/encoder=conv or mlp."),
+    (
+        ["objective.beta=4"],
+        "objective.beta must be a part. Say objective/beta=constant or cyclical",
+    ),
+    (["logger=[wandb,csv]"], "logger=[wandb,csv]: a group, such as logger, takes one of its choic"),
+    (["logger=wandb", "logger.tags=5"], "logger.tags must be"),
+    (["data.binarize=maybe"], "data.binarize must be auto or true or false, not maybe."),
+    (["model.encoder.widths=[300"], "model.encoder.widths=[300 cannot be read"),
+    (["model.encoder.widths=[1000000000]"], "out of memory: lower data.batch_size"),
+    (["lr=1e-3"], "Did you mean 'optimizer.lr'? Say optimizer.lr=1e-3."),
+    (["epochs=5"], "Did you mean 'trainer.max_epochs'? Say trainer.max_epochs=5."),
+    (["batch_size=64"], "Did you mean 'data.batch_size'? Say data.batch_size=64."),
+    (["data=_common"], "unknown choice of data '_common'"),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
+def test_a_bad_value_is_one_line_that_names_its_key_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: list[str], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = [o for o in QUICK if o.partition("=")[0] not in " ".join(overrides)]
+    with pytest.raises(InputError) as told:
+        train([*quick, "data=digits", "hydra.run.dir=run", *overrides], quiet=True)
+    assert said in str(told.value)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 400
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("key", ["resume", "init_from"])
+def test_a_folder_may_be_called_5(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "5").symlink_to(digits_run)
+    if key == "resume":
+        with pytest.raises(InputError, match="has finished: say trainer.max_epochs"):
+            train(["resume=5"], quiet=True)
+    else:
+        asked = [*QUICK, "data=digits", "data.limit=32", "init_from=5", "hydra.run.dir=new"]
+        assert train([*asked, "name=5", "test=false"]).metrics["train/elbo"] < 0
+
+
+def test_a_width_alone_trains_one_layer(tmp_path: Path) -> None:
+    asked = [*QUICK, "data=digits", "data.limit=32", "model.encoder.widths=30", "test=false"]
+    finished = train([*asked, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert finished.load().model.encoder.network[1][0].out_features == 30
+
+
+def test_a_mode_that_wandb_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "bogus")
+    asked = [o for o in QUICK if "logger" not in o]
+    with pytest.raises(InputError, match="WANDB_MODE must be online, offline, .* not bogus"):
+        train([*asked, "data=digits", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "sys.exit", "torch.load"])
+def test_nobody_is_told_to_trust_what_runs_anything(target: str) -> None:
+    with pytest.raises(InputError, match="may not be built") as told:
+        locate(target)
+    assert "TRUST" not in str(told.value)
+
+
+# Everything is declared
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_argument_of_a_part_says_what_it_may_be(target: str) -> None:
+    for name, kind in kinds(get_object(target)).items():
+        assert kind is not Any, f"annotate `{name}` of {target}"
+
+
+def test_every_key_of_the_commands_says_what_it_may_be() -> None:
+    train_keys = OmegaConf.load(CONF / "train.yaml")
+    assert {str(key) for key in train_keys} - {"defaults", "hydra"} <= set(hints(TrainSettings))
+    for name, declared in (
+        ("evaluate", hints(EvaluateSettings) | hints(ScoreSettings)),
+        ("export", hints(ExportSettings)),
+    ):
+        assert {str(key) for key in OmegaConf.load(CONF / f"{name}.yaml")[name]} <= set(declared)
+
+
+def hints(declared: type) -> dict[str, Any]:
+    return get_type_hints(declared)
