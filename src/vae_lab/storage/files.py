@@ -11,6 +11,9 @@ from typing import Any
 
 from vae_lab.errors import InputError, explained, one_line
 
+_FOLDER = 0x10
+"""The attribute by which a zip archive marks a folder."""
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -40,9 +43,10 @@ def check_zip(path: Path) -> None:
     Raises zipfile.BadZipFile where a byte of its content has changed, or for another file.
     """
     with zipfile.ZipFile(path) as archive:
-        for file in archive.infolist():  # which testzip overlooks, and torch reads beyond
-            if file.compress_type == zipfile.ZIP_STORED and file.file_size != file.compress_size:
-                raise zipfile.BadZipFile(f"{file.filename} has a wrong length")
+        for file in archive.infolist():  # testzip overlooks what makes torch read other memory:
+            stored = file.compress_type == zipfile.ZIP_STORED
+            if (stored and file.file_size != file.compress_size) or file.external_attr & _FOLDER:
+                raise zipfile.BadZipFile(f"{file.filename} has a wrong length or kind")
         damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"{damaged} has a wrong sum")
