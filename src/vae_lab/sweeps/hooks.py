@@ -85,7 +85,7 @@ def stopped() -> str | None:
         return None
     write_table(Sweep.running, Console())
     how = f"the same command with hydra.sweep.dir={Sweep.running}"
-    return f"Told to stop; the sweep is saved. To go on: {how}"
+    return f"Told to stop. To go on: {how}"
 
 
 def _begin(config: DictConfig) -> None:
