@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pkgutil import resolve_name
 import pytest
 from conftest import QUICK, ROOT
 
+from vae_lab.commands import cli
 from vae_lab.commands import main as console
 
 SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
@@ -21,7 +23,8 @@ def say(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr("sys.argv", ["vae-lab", *arguments])
     for module in ("main", "start"):  # the signals of this process stay its own
         monkeypatch.setattr(f"vae_lab.commands.{module}.begin", lambda: None)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")  # and what a command sets is undone
+    for name in ("HYDRA_FULL_ERROR", "VAE_LAB_TRACEBACK"):
+        monkeypatch.setenv(name, "0")  # and what a command sets is undone
     resolve_name(SCRIPT)()
 
 
@@ -55,6 +58,12 @@ def test_every_command_is_handed_its_arguments(
     else:
         assert ended.value.code == 1
         assert re.search("error: .*nothing", said)
+
+
+def test_the_processes_of_a_launcher_print_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit):
+        say(monkeypatch, "train", "nothing")
+    assert not runpy.run_path(cli.__file__)["_WANTS_TRACEBACK"]  # as a new process imports it
 
 
 @pytest.mark.process

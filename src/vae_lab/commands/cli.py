@@ -23,7 +23,8 @@ from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.checkpoint import checkpoint_path
 from vae_lab.sweeps.hooks import stopped
 
-_WANTS_TRACEBACK = os.environ.get("HYDRA_FULL_ERROR") == "1"
+_ASKED = os.environ.get("VAE_LAB_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR", "0"))
+_WANTS_TRACEBACK = _ASKED == "1"
 
 
 def main(task: Callable[[DictConfig], object], config_name: str) -> None:
@@ -31,6 +32,7 @@ def main(task: Callable[[DictConfig], object], config_name: str) -> None:
 
     Bad input ends in one line and status 1; a signal to stop in one, and 130 (Ctrl-C) or 143.
     """
+    os.environ["VAE_LAB_TRACEBACK"] = _ASKED  # for a launcher's processes, which see the next
     os.environ["HYDRA_FULL_ERROR"] = "1"  # alone makes Hydra raise its errors: else it prints them
     sys.argv[1:] = asked = in_multirun(sys.argv[1:])
 

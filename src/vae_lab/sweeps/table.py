@@ -67,7 +67,7 @@ def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     ]  # fmt: skip
     lines = [
         [
-            *(column[at] for column in columns), row.measure or "",
+            *(column[at] for column in columns), str(row.measure or ""),
             *((row.example.monitor, row.example.objective) if row.example else ("", "")),
             row.seeds, row.failed, row.unfinished,
             *(value for name in METRICS for value in (row.mean(name), row.sd(name))), row.is_best,
