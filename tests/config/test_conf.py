@@ -1,6 +1,8 @@
 """The configuration: every YAML composes, every part trains, precedence holds, typos are told."""
 
+import re
 from pathlib import Path
+from string import Template
 
 import pytest
 from conftest import QUICK
@@ -225,3 +227,38 @@ def test_hydra_refuses_what_it_can() -> None:
     ):
         with pytest.raises(HydraException):
             compose(override)
+
+
+# What --help shows
+
+
+def shown_by(command: str) -> str:
+    cfg = compose_config(command, return_hydra_config=True)
+    return Template(cfg.hydra.help.template).substitute()
+
+
+def test_the_help_of_train_shows_choices_keys_and_examples_that_exist() -> None:
+    shown, cfg = shown_by("train"), compose("data=digits")
+    for group, choice in CHOICES:
+        (line,) = [line for line in shown.splitlines() if line.startswith(f"  {group}=")]
+        assert choice in line.partition("=")[2].split("|")
+    assert "_common" not in shown
+    keys = re.findall(r"^  ([a-z]\w+(?:\.\w+)+)=", shown, re.MULTILINE)
+    assert len(keys) > 5
+    for key in keys:
+        assert key.startswith("hydra.") or OmegaConf.select(cfg, key) is not None, key
+    examples = re.findall(r"^  python train.py (?!-m)(.*)", shown, re.MULTILINE)
+    assert len(examples) > 1
+    for example in examples:
+        compose(*example.split())
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export"])
+def test_the_help_of_other_commands_shows_what_applies_to_them(command: str) -> None:
+    shown = shown_by(command)
+    assert f"python {command}.py run=" in shown
+    for key in OmegaConf.load(CONF / f"{command}.yaml")[command]:
+        assert f"  {command}.{key}=" in shown
+    assert "optimizer" not in shown
+    for example in re.findall(rf"^  python {command}.py (.*)", shown, re.MULTILINE):
+        compose_config(command, example.split())

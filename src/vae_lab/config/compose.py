@@ -1,5 +1,6 @@
 """The configuration a command runs with."""
 
+import re
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,18 @@ def choices() -> str:
     return "\n".join(f"  {group}={'|'.join(names)}" for group, names in groups.items())
 
 
-OmegaConf.register_new_resolver("vae_lab.choices", choices, replace=True)
+def keys(command: str) -> str:
+    """The keys under `command` in its YAML, each with the comment beside it: for `--help`."""
+    block = re.split(rf"^{command}:\n", (conf_dir() / f"{command}.yaml").read_text(), flags=re.M)[1]
+    found = re.findall(r"^  (\w+): (.*?)(?: +# (.*))?$", block.partition("\n\n")[0], re.M)
+    lines = [(f"{command}.{name}={value}", comment) for name, value, comment in found]
+    width = max(len(key) for key, _ in lines if len(key) < 40)
+    told = "\n".join(f"  {key:{width}}  {comment}".rstrip() for key, comment in lines)
+    return told.replace("$", "$$")  # Hydra's help is a template
+
+
+for resolver in (choices, keys):
+    OmegaConf.register_new_resolver(f"vae_lab.{resolver.__name__}", resolver, replace=True)
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:

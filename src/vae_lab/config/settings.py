@@ -69,7 +69,7 @@ class ExportSettings:
 class TrainerBounds:
     """Of Lightning's Trainer."""
 
-    devices: Count | list[Natural] | Literal["auto"]
+    devices: Count | list[Natural] | Literal["auto", -1]
     num_nodes: Count
     precision: Literal["32-true", "bf16-mixed", "16-mixed", "32", 32]  # densities are in float32
     max_epochs: Count | Literal[-1] | None
