@@ -118,7 +118,7 @@ class WandB(WandbLogger):
             self._experiment = wandb.init(mode="disabled")  # takes anything, does nothing
 
     def begin(self, monitor: str) -> None:
-        """Recall what was logged before, and let the run's summary keep the best of every figure.
+        """Recall, before all else, what was logged before; and let the run's summary keep the best of every figure.
 
         Args:
             monitor: Another metric whose largest value the summary keeps.
@@ -127,13 +127,13 @@ class WandB(WandbLogger):
             f"{split}/{name}": BEST[name] for split in ("train", "val") for name in BEST
         }
         self._summaries.setdefault(monitor, "max")
-        run = self.experiment
-        for name, best in self._summaries.items():
-            run.define_metric(name, summary=best, step_metric=STEP)
-        for row in offline_history(self._folder, run.id):
+        _end_service()  # what an earlier attempt in this very process has logged is written now
+        for row in offline_history(self._folder, str(self._id)):
             self._before[_row(row, row.get(STEP))] += 1
             for name in row.keys() & self._summaries.keys():
                 self._best[name] = self._better(name, row[name])
+        for name, best in self._summaries.items():
+            self.experiment.define_metric(name, summary=best, step_metric=STEP)
 
     def how_to_view(self) -> list[str]:
         """Lines that say where the run can be looked at."""
