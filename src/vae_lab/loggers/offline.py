@@ -32,7 +32,8 @@ def offline_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     for path in sorted(save_dir.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb")):
         content, whole = path.read_bytes(), FILE_HEADER
         with suppress(Exception):  # of a damaged file: no row of it counts as logged from there on
-            for record, whole in _records(content):
+            for record, end in _records(content):
+                whole = end
                 items = record_type.FromString(record).history.item
                 row = {
                     item.key or item.nested_key[0]: json.loads(item.value_json) for item in items

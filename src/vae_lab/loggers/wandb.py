@@ -159,8 +159,8 @@ class WandB(WandbLogger):
                     artifacts.log_figures(self.experiment, self._folder)
             finally:
                 for name in self._best:
-                    now = self.experiment.summary.get(name, {}).get(self._summaries[name])
-                    self.experiment.summary[name] = {self._summaries[name]: self._better(name, now)}
+                    best, summary = self._summaries[name], self.experiment.summary
+                    summary[name] = {best: self._better(name, summary.get(name, {}).get(best))}
                 self.experiment.finish(exit_code=exit_code)
 
     def _is_new(self, names: Iterable[str], step: int | None) -> bool:
