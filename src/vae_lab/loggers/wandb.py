@@ -35,7 +35,8 @@ class WandB(WandbLogger):
     reached it is offline, and where it breaks down training goes on without it; both are told.
 
     A run that goes on offline has two folders, which W&B joins in the upload: what the first
-    attempt logged after its last checkpoint is not logged again.
+    attempt logged after its last checkpoint is not logged again. A signal loses no row; SIGKILL
+    loses those that W&B's own process has not written yet, which writes blocks of 32 KiB.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class WandB(WandbLogger):
             self._experiment = wandb.init(mode="disabled")  # takes anything, does nothing
 
     def begin(self, monitor: str) -> None:
-        """Recall, before all else, what was logged before; and let the run's summary keep the best of every figure.
+        """Recall what was logged before, and let the summary keep the best of every figure.
 
         Args:
             monitor: Another metric whose largest value the summary keeps.
@@ -127,7 +128,8 @@ class WandB(WandbLogger):
             f"{split}/{name}": BEST[name] for split in ("train", "val") for name in BEST
         }
         self._summaries.setdefault(monitor, "max")
-        _end_service()  # what an earlier attempt in this very process has logged is written now
+        if any(self._folder.glob("wandb/offline-run-*")):
+            _end_service()  # so that an earlier attempt in this very process is on the disk
         for row in offline_history(self._folder, str(self._id)):
             self._before[_row(row, row.get(STEP))] += 1
             for name in row.keys() & self._summaries.keys():
