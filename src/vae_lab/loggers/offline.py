@@ -4,6 +4,7 @@ They are logs as LevelDB writes them: blocks of 32 KiB, of records that go on in
 """
 
 import json
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,8 +20,9 @@ WHOLE, LAST = 1, 4  # kinds of a record at which it ends; others go on
 def offline_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     """The rows that earlier attempts of a run logged offline, in order, by metric.
 
-    What cannot be read, such as the end of a file that was cut off, is passed over. An image or a
-    histogram is some value.
+    What cannot be read is passed over. A file whose last record was cut off, as a kill leaves it,
+    is cut after the one before: `wandb sync` would refuse it, and all that came later. Nobody may
+    write to these files any more. An image or a histogram is some value.
 
     Args:
         save_dir: The folder that holds W&B's folder.
@@ -28,17 +30,22 @@ def offline_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     """
     record_type = import_module("wandb.proto.wandb_internal_pb2").Record
     for path in sorted(save_dir.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb")):
+        content, whole = path.read_bytes(), FILE_HEADER
         with suppress(Exception):  # of a damaged file: no row of it counts as logged from there on
-            for record in _records(path.read_bytes()):
+            for record, end in _records(content):
+                whole = end
                 items = record_type.FromString(record).history.item
                 row = {
                     item.key or item.nested_key[0]: json.loads(item.value_json) for item in items
                 }
                 if row:
                     yield row
+            if whole < len(content):
+                os.truncate(path, whole)
 
 
-def _records(content: bytes) -> Iterator[bytes]:
+def _records(content: bytes) -> Iterator[tuple[bytes, int]]:
+    """Each whole record, and where it ends."""
     at, record = FILE_HEADER, b""
     while at + RECORD_HEADER <= len(content):
         left = BLOCK - at % BLOCK
@@ -49,6 +56,6 @@ def _records(content: bytes) -> Iterator[bytes]:
         end = at + RECORD_HEADER + length
         record += content[at + RECORD_HEADER : end]
         if kind in (WHOLE, LAST) and end <= len(content):
-            yield record
+            yield record, end
             record = b""
         at = end

@@ -23,10 +23,10 @@ def session(
     runs = [logger for logger in loggers if isinstance(logger, WandB)]
     exit_code = 1
     try:
-        for logger in loggers:
-            logger.log_hyperparams(dict(hyperparameters))
         for run in runs:
             run.begin(monitor)
+        for logger in loggers:
+            logger.log_hyperparams(dict(hyperparameters))
         yield
         exit_code = 0
     except (KeyboardInterrupt, SystemExit):

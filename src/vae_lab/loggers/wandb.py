@@ -36,7 +36,8 @@ class WandB(WandbLogger):
     reached it is offline, and where it breaks down training goes on without it; both are told.
 
     A run that goes on offline has two folders, which W&B joins in the upload: what the first
-    attempt logged after its last checkpoint is not logged again.
+    attempt logged after its last checkpoint is not logged again. A signal loses no row; SIGKILL
+    loses those that W&B's own process has not written yet, which writes blocks of 32 KiB.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class WandB(WandbLogger):
             self._experiment = wandb.init(mode="disabled")  # takes anything, does nothing
 
     def begin(self, monitor: str) -> None:
-        """Recall what was logged before, and let the run's summary keep the best of every figure.
+        """Recall what was logged before, and let the summary keep the best of every figure.
 
         Args:
             monitor: Another metric whose largest value the summary keeps.
@@ -128,13 +129,14 @@ class WandB(WandbLogger):
             f"{split}/{name}": BEST[name] for split in ("train", "val") for name in BEST
         }
         self._summaries.setdefault(monitor, "max")
-        run = self.experiment
-        for name, best in self._summaries.items():
-            run.define_metric(name, summary=best, step_metric=STEP)
-        for row in offline_history(self._folder, run.id):
+        if any(self._folder.glob("wandb/offline-run-*")):
+            _end_service()  # so that an earlier attempt in this very process is on the disk
+        for row in offline_history(self._folder, str(self._id)):
             self._before[_row(row, row.get(STEP))] += 1
             for name in row.keys() & self._summaries.keys():
                 self._best[name] = self._better(name, row[name])
+        for name, best in self._summaries.items():
+            self.experiment.define_metric(name, summary=best, step_metric=STEP)
 
     def how_to_view(self) -> list[str]:
         """Lines that say where the run can be looked at."""
@@ -160,8 +162,8 @@ class WandB(WandbLogger):
                     artifacts.log_figures(self.experiment, self._folder)
             finally:
                 for name in self._best:
-                    now = self.experiment.summary.get(name, {}).get(self._summaries[name])
-                    self.experiment.summary[name] = {self._summaries[name]: self._better(name, now)}
+                    best, summary = self._summaries[name], self.experiment.summary
+                    summary[name] = {best: self._better(name, summary.get(name, {}).get(best))}
                 self.experiment.finish(exit_code=exit_code)
 
     def _is_new(self, names: Iterable[str], step: int | None) -> bool:
