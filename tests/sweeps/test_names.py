@@ -41,6 +41,6 @@ def test_a_job_is_named_after_what_varies_in_short_numbers(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("note", ["", '{"varied": ["se', "[]", "3", '{"varied": 3, "jobs": 1}'])
 def test_a_note_of_a_sweep_that_cannot_be_read_is_one_line(tmp_path: Path, note: str) -> None:
-    with pytest.raises(InputError, match=r"sweep\.json cannot be read") as caught:
+    with pytest.raises(InputError, match=r"sweep\.json is damaged") as caught:
         job_name(sweep(tmp_path, note), {"seed": "1"})
     assert "\n" not in str(caught.value)
