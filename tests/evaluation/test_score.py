@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from conftest import QUICK
 from vae_lab import InputError, train
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
+from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy
 from vae_lab.evaluation.statistics import active_units
 from vae_lab.trace import Batch
@@ -72,6 +73,23 @@ def test_it_needs_the_checkpoint_alone(digits_run: Path, tmp_path: Path) -> None
 def test_a_subset_is_stated(digits_run: Path, tmp_path: Path) -> None:
     report = evaluate(digits_run, tmp_path, "limit=50")
     assert (report["items"], report["of_test_items"]) == (50, 297)
+
+
+def test_a_subset_is_drawn_at_random_since_files_are_often_sorted_by_class(
+    digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def watched(model: Any, batches: Iterable[Batch], *more: Any) -> Iterator[Evidence]:
+        kept = list(batches)
+        seen.extend(batch.index for batch in kept)
+        return evidence(model, kept, *more)
+
+    monkeypatch.setattr("vae_lab.evaluation.score.evidence", watched)
+    evaluate(digits_run, tmp_path, "limit=50", "num_draws=1")
+    shown = torch.cat(seen)
+    assert len(shown.unique()) == 50
+    assert 100 < float(shown.double().mean()) < 197  # of 0..296: 148 +- 11, were they random
 
 
 def test_a_figure_says_of_which_checkpoint_of_which_training_it_is(

@@ -85,8 +85,12 @@ class ImageDataModule(L.LightningDataModule):
 
     def random_items(self, split: str, most: int, device: torch.device, seed: int) -> Batch:
         """At most so many items of a split, chosen at random: files are often sorted by class."""
-        order = torch.randperm(len(self.splits[split]), generator=seeded_generator(seed, "some"))
-        return next(self.batches(split, most, device, order[:most]))
+        return next(self.batches(split, most, device, self.random_index(split, most, seed)))
+
+    def random_index(self, split: str, most: int, seed: int) -> Tensor:
+        """The positions of these items in the split, in random order."""
+        count = len(self.splits[split])
+        return torch.randperm(count, generator=seeded_generator(seed, "some"))[:most]
 
     def _loader(
         self, split: str, order: Callable[[], Tensor], batch_size: int, num_workers: int

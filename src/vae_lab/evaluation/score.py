@@ -35,11 +35,11 @@ class ScoreSettings:
 
     Attributes:
         num_draws: Importance samples per item.
-        limit: Score this many items, the first; None scores all. Of a conditional model, at most as
-            many images train and test the classifier.
+        limit: Score this many items, drawn at random; None scores all. Of a conditional model, at
+            most as many images train and test the classifier.
         batch_size: Items that are scored at once.
         memory_mib: Activations, in MiB, that decide how many draws are taken at once.
-        seed: Of the draws, shuffles and resamples.
+        seed: Of the items drawn, the draws of z, shuffles and resamples.
         samples_per_class: Of a conditional model, judged by an independent classifier.
         progress: Whether a bar is shown on stderr.
     """
@@ -82,9 +82,10 @@ def score(
     is_grey = support is Support.GREY
     device = next(model.parameters()).device
     count = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
+    shown = data.random_index("test", count, seed).sort().values
 
     def batches() -> Iterable[Batch]:
-        return data.batches("test", settings.batch_size, device, torch.arange(count))
+        return data.batches("test", settings.batch_size, device, shown)
 
     total = math.ceil(count / settings.batch_size)
     num_draws = 1 if is_grey else settings.num_draws
@@ -109,7 +110,7 @@ def score(
     estimates["active_units"] = active_units(every.codes, seed)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None:
-        others = with_shuffled_labels(batches(), labels[:count], seed)
+        others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")

@@ -91,7 +91,7 @@ def report(
     units = {"bits_per_dim": "", "active_units": f" of {module.model.num_units}"}
     for name, value in metrics.items():
         split, _, metric = name.partition("/")
-        if split == "test":
+        if split == "test" and (metric != "objective" or module.objective.describe()):
             digits = 3 if metric == "bits_per_dim" else 2
             table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}")
     say(console, job.cfg.name)
