@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 from conftest import QUICK
 from killed import Watched
-from lightning.pytorch import Trainer
 
 from vae_lab import train
 from vae_lab.loggers import CSV
+from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 
-RUN = (*QUICK[1:], "logger=csv", "data=digits", "data.limit=64", "trainer.max_epochs=3")
+RUN = (*QUICK[1:], "logger=csv", "data=digits", "data.limit=64", "trainer.max_epochs=3",
+       "callbacks.last.every_n_seconds=0")  # fmt: skip
 EVENTS = 5  # of an epoch: rows of validation, speed and training, best.ckpt, last.ckpt
 
 
@@ -30,7 +31,7 @@ class Killer:
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.after: float = float("inf")
-        for owner, method in ((CSV, "log_metrics"), (Trainer, "save_checkpoint")):
+        for owner, method in ((CSV, "log_metrics"), (AtomicCheckpointIO, "save_checkpoint")):
             patch.setattr(owner, method, self._counted(getattr(owner, method)))
 
     def _counted(self, write: Callable[..., None]) -> Callable[..., None]:
