@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from warm import run_script
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the commands that tests run
 torch.set_num_threads(1)  # small models, shared machines: more threads only wait for each other
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as behind a script's `&`
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests of Ctrl-C are to hear it
 
 if TYPE_CHECKING:
     from vae_lab import Run
