@@ -80,6 +80,8 @@ BAD = [
     (["test=abc"], "test must be true or false, not abc."),
     (["compile=1"], "compile must be true or false, not 1."),
     (["lr_find=maybe"], "lr_find must be true or false, not maybe."),
+    (["data=glyphs", "data.count=0"], "data.count must be a whole number of 1 or more, not 0."),
+    (["data=glyphs", "data.seed=-1"], "data.seed must be a whole number of 0 or more"),
     (["tags=abc"], "tags must be a list of texts, not abc."),
     (["resume=[1]"], "resume must be text"),
     (["resume=5"], "no run at"),

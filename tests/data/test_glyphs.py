@@ -8,7 +8,6 @@ from torch import Tensor
 from vae_lab.config.compose import compose_config
 from vae_lab.data import Glyphs, Images
 from vae_lab.data.glyphs import FONTS
-from vae_lab.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +85,6 @@ def test_each_factor_has_its_effect(glyphs: Images) -> None:
     )  # a line's: 12^-1/2
     assert slopes(eights, mass)["stroke"] > 50  # twice the length of its lines
     assert set(factor(glyphs, "font").tolist()) == set(range(len(FONTS)))
-
-
-@pytest.mark.parametrize(("count", "seed", "said"), [(0, 0, "data.count"), (9, -1, "data.seed")])
-def test_a_number_that_makes_no_sense_is_refused(count: int, seed: int, said: str) -> None:
-    with pytest.raises(InputError, match=said):
-        Glyphs(count, seed)
 
 
 def test_splits_and_prepared_images_keep_their_factors() -> None:

@@ -134,14 +134,20 @@ def latent() -> list[Any]:
 def media() -> list[Any]:
     """The figures, over time."""
     wr = _library("reports.v2")
-    each = (("samples",), ("reconstructions",), ("interpolation",), BY_LABEL_OR_PLANE)
+    each = (
+        ("samples",),
+        ("reconstructions",),
+        ("interpolation",),
+        ("traversals",),
+        BY_LABEL_OR_PLANE,
+    )
     return [
         wr.MediaBrowser(
             title=", ".join(names),
             media_keys=[f"media/{name}" for name in names],
             gallery_axis="step",
         )
-        for names in each
+        for names in (*((name,) for name in alone), BY_LABEL_OR_PLANE)
     ]
 
 
