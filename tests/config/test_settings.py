@@ -145,14 +145,6 @@ def test_a_width_alone_trains_one_layer(tmp_path: Path) -> None:
     assert finished.load().model.encoder.network[1][0].out_features == 30
 
 
-def test_a_mode_that_wandb_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WANDB_MODE", "bogus")
-    asked = [o for o in QUICK if "logger" not in o]
-    with pytest.raises(InputError, match="WANDB_MODE must be online, offline, .* not bogus"):
-        train([*asked, "data=digits", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize("target", ["os.system", "builtins.eval", "sys.exit", "torch.load"])
 def test_nobody_is_told_to_trust_what_runs_anything(target: str) -> None:
     with pytest.raises(InputError, match="may not be built") as told:

@@ -134,13 +134,7 @@ def latent() -> list[Any]:
 def media() -> list[Any]:
     """The figures, over time."""
     wr = _library("reports.v2")
-    each = (
-        ("samples",),
-        ("reconstructions",),
-        ("interpolation",),
-        ("traversals",),
-        BY_LABEL_OR_PLANE,
-    )
+    alone = ("samples", "reconstructions", "interpolation", "traversals")
     return [
         wr.MediaBrowser(
             title=", ".join(names),
