@@ -73,7 +73,7 @@ def _train(
 ) -> Run:
     check_choices(job.overrides.task)
     if cfg.resume is not None:
-        cfg, folder = resumed(cfg.resume, job.overrides.task)
+        cfg, folder = resumed(cfg.resume, [*job.overrides.task, *job.overrides.hydra])
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
         raise InputError("the processes of a group need one folder: set hydra.run.dir.")
     return run(cfg, folder, labels, console)
