@@ -22,11 +22,12 @@ from vae_lab.distributed.signals import Interrupted, Interruption, requeue
 from vae_lab.errors import InputError, explained
 from vae_lab.experiment.failures import cannot_go_on, cannot_start
 from vae_lab.experiment.prepare import Job, prepare, without_noise
-from vae_lab.experiment.report import announcement, report, say
+from vae_lab.experiment.report import announcement, report
 from vae_lab.experiment.resume import check_folder
 from vae_lab.loggers.session import session
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 from vae_lab.storage.run_folder import RunFolder
+from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 from vae_lab.training.lr_find import suggest_lr
 

@@ -8,8 +8,8 @@ from typing import Any, TextIO
 
 from lightning.pytorch.loggers import Logger
 
-from vae_lab.loggers.tell import tell
 from vae_lab.storage.files import atomic_file
+from vae_lab.terminal import tell
 
 Row = dict[str, str]  # by column; a metric that a row does not have is not in it
 
@@ -74,7 +74,10 @@ class CSV(Logger):
         if damaged:
             aside = self._path.with_name("damaged.csv")
             copyfile(self._path, aside)
-            tell(f"{self._path} is damaged, {damaged} of its lines are lost; as it was: {aside}")
+            tell(
+                "warning",
+                f"{self._path} is damaged, {damaged} of its lines are lost; as it was: {aside}",
+            )
         return rows
 
 

@@ -16,7 +16,7 @@ from vae_lab.arguments import Text
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.loggers import artifacts
 from vae_lab.loggers.offline import offline_history
-from vae_lab.loggers.tell import tell
+from vae_lab.terminal import tell
 
 STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 MODES = ("online", "offline", "disabled")
@@ -93,7 +93,10 @@ class WandB(WandbLogger):
                 return super().experiment
             except Exception as error:
                 reason = one_line(error)
-                tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
+                tell(
+                    "warning",
+                    f"W&B cannot be reached, logging offline: wandb sync later ({reason})",
+                )
                 _end_service()
                 self.mode = self._wandb_init["mode"] = "offline"
         return super().experiment
@@ -113,7 +116,7 @@ class WandB(WandbLogger):
         try:
             yield
         except Exception as error:
-            tell(f"W&B broke down, training goes on without it ({one_line(error)})")
+            tell("warning", f"W&B broke down, training goes on without it ({one_line(error)})")
             _end_service()
             import wandb
 
