@@ -143,3 +143,19 @@ def test_a_damaged_result_is_not_called_finished(run: Path) -> None:
 def test_a_run_without_time_for_a_step_says_so(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"took no step: raise trainer\.max_time"):
         train_in(tmp_path / "run", *SMALL, "+trainer.max_time='00:00:00:00'")
+
+
+def test_a_run_of_before_can_be_used_but_not_gone_on_with(run: Path, tmp_path: Path) -> None:
+    config = run / "config.yaml"
+    whole = config.read_text()
+    lacking = "".join(line for line in whole.splitlines(True) if not line.startswith("monitor:"))
+    for text, said in (
+        (whole.removesuffix("...\n"), "of an earlier vae-lab"),
+        (lacking, "made by an earlier vae-lab: it lacks monitor"),
+    ):
+        config.write_text(text)
+        with pytest.raises(InputError, match=f"{said}.*init_from={run}"):
+            train([f"resume={run}", "trainer.max_epochs=3"], quiet=True)
+    assert load(run).record["epoch"] >= 0
+    new = train_in(tmp_path / "new", *SMALL, f"init_from={run}")
+    assert new.best is not None

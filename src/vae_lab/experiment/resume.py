@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab.arguments import Text, checked
 from vae_lab.config.complete import digest
 from vae_lab.config.restore import check_weights
+from vae_lab.config.settings import TrainSettings
 from vae_lab.errors import InputError
 from vae_lab.storage.checkpoint import read_checkpoint
 from vae_lab.storage.run_folder import RunFolder, runs_below
@@ -36,6 +37,11 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolde
     stored = folder.config()
     if stored is None:
         raise _without_config(folder)
+    if lacks := [key for key in TrainSettings.__annotations__ if key not in stored]:
+        raise InputError(
+            f"{folder} was made by an earlier vae-lab: it lacks {', '.join(lacks)}. Say "
+            f"init_from={folder} for a new run from its weights."
+        )
     for override in overrides:
         key, _, place = override.partition("=")
         if key.lstrip("+") == "hydra.run.dir" and RunFolder(place.strip("'\"")).path != folder.path:
