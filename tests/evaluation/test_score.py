@@ -266,3 +266,14 @@ def test_active_units_of_the_whole_test_set() -> None:
     assert figure.value == 1
     assert figure.standard_error == 0
     assert figure.unit == "of 3"
+
+
+@pytest.mark.parametrize("name", ["evaluation", "evaluation.json"])
+def test_what_is_in_the_way_of_the_report_names_where_else_it_may_go(
+    name: str, digits_run: Path, tmp_path: Path
+) -> None:
+    way = tmp_path / name
+    way.touch() if name == "evaluation" else way.mkdir()
+    with pytest.raises(InputError, match=f"{way} cannot be written .*: set evaluate.out to"):
+        evaluate(digits_run, tmp_path)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [way][: way.is_file()]

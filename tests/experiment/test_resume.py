@@ -14,6 +14,12 @@ import torch
 from killed import Watched
 from omegaconf import OmegaConf
 from parts import wandb_runs
+from rich.console import Console
+
+from vae_lab.distributed import group
+from vae_lab.distributed.signals import Interrupted
+from vae_lab.experiment import run as running
+from vae_lab.storage.run_folder import RunFolder
 
 pytestmark = pytest.mark.process
 
@@ -182,7 +188,7 @@ def test_slurm_is_asked_to_start_the_job_again_and_it_goes_on(
 ) -> None:
     (tmp_path / "bin").mkdir()
     scontrol = tmp_path / "bin" / "scontrol"
-    scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\n')
     scontrol.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_ID", "1234")
@@ -194,6 +200,26 @@ def test_slurm_is_asked_to_start_the_job_again_and_it_goes_on(
     run.finish()  # the very same command, as SLURM repeats it
     assert run.steps() == whole.steps()
     assert_same_run(run, whole)
+
+
+def test_one_rank_of_a_group_asks_slurm_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, folder = [], RunFolder(tmp_path)
+    (tmp_path / "config.yaml").touch()
+
+    def told(*arguments: object) -> None:
+        raise Interrupted(signal.SIGUSR1)
+
+    monkeypatch.setattr(running, "_run", told)
+    monkeypatch.setattr(running, "requeue", lambda: asked.append(group.rank()) or True)
+    for name, value in (("JOB_ID", "1234"), ("NTASKS", "2"), ("JOB_NAME", "train")):
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    for rank in "01":
+        monkeypatch.setenv("SLURM_PROCID", rank)
+        with pytest.raises(Interrupted):
+            running.run(OmegaConf.create(), folder, {}, Console(quiet=True))
+    assert asked == [0]
 
 
 def test_a_last_checkpoint_cut_short_costs_an_epoch_and_no_bit(

@@ -16,7 +16,7 @@ from wandb_server import synced
 
 from vae_lab import InputError, train
 from vae_lab.loggers import WandB
-from vae_lab.loggers.offline import offline_history
+from vae_lab.loggers.offline import mended_history
 from vae_lab.training.module import VAEModule
 
 STEP = "trainer/global_step"
@@ -48,7 +48,7 @@ def test_both_halves_of_a_killed_run_arrive_and_each_step_counts_once(tmp_path: 
     run.kill_after(2 * 13 + 8)  # and what it has logged of the third epoch
     run.finish("resume=run")
     (run_id,) = {path.name[-8:] for path in (run.folder / "wandb").glob("offline-run-*")}
-    kept = list(offline_history(run.folder, run_id))
+    kept = list(mended_history(run.folder, run_id))
     rows = synced(run.folder).rows()
     assert counted(rows) == counted(kept)  # of both files, in order
     assert [row["_step"] for row in rows] == list(range(len(rows)))
@@ -75,7 +75,7 @@ def test_what_was_logged_before_is_not_logged_again_and_all_else_is(tmp_path: Pa
     second.log_metrics({"val/elbo": -5.0, "epoch": 1}, 7)
     second.finish()
     wandb.teardown()
-    rows = [{n: v for n, v in r.items() if n[0] != "_"} for r in offline_history(tmp_path, "theid")]
+    rows = [{n: v for n, v in r.items() if n[0] != "_"} for r in mended_history(tmp_path, "theid")]
     assert rows == [
         {STEP: 3, "val/elbo": -1.0, "epoch": 0},
         {STEP: 3, "media/samples": 1},
@@ -98,17 +98,18 @@ def test_a_log_of_many_blocks_cut_anywhere_is_read_as_far_as_it_goes(tmp_path: P
     (path,) = tmp_path.glob("wandb/offline-run-*/run-theid.wandb")
     content = path.read_bytes()
     assert len(content) > 3 * 32768
-    whole = list(offline_history(tmp_path, "theid"))
+    whole = list(mended_history(tmp_path, "theid"))
     assert [row[STEP] for row in whole] == list(range(300))
     for cut in range(7, len(content), 997):
         path.write_bytes(content[:cut])
-        rows = list(offline_history(tmp_path, "theid"))
+        rows = list(mended_history(tmp_path, "theid"))
         assert rows == whole[: len(rows)]
         assert content.startswith(path.read_bytes())  # cut after the last whole record
-        assert list(offline_history(tmp_path, "theid")) == rows
+        assert list(mended_history(tmp_path, "theid")) == rows
     path.write_bytes(content[:40_000] + b"\xff" * 100 + content[40_100:])
-    rows = list(offline_history(tmp_path, "theid"))
+    rows = list(mended_history(tmp_path, "theid"))
     assert all(row in whole for row in rows)
+    assert content.startswith(path.read_bytes())  # cut before the first damaged record
 
 
 def test_an_interrupted_run_is_marked_killed_and_has_all_its_rows(

@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -63,7 +64,8 @@ class BestCheckpoint(lightning.Checkpoint):
         return {"score": self.score, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.score, self.epoch = state_dict["score"], state_dict["epoch"]
+        if Path(self.path).is_file():  # else its weights are gone: the best from here on is kept
+            self.score, self.epoch = state_dict["score"], state_dict["epoch"]
 
 
 class LastCheckpoint(lightning.Checkpoint):
@@ -85,48 +87,47 @@ class LastCheckpoint(lightning.Checkpoint):
                 last: short epochs need not wait for the disk. 0 saves them all.
         """
         self.path = f"{dirpath}/last.ckpt"
-        self.interruption = Interruption()
         self.every, self.pause = every_n_steps, every_n_seconds
         self._saved_at = -math.inf  # on the clock of time.monotonic
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.interruption.listen()
+        Interruption.listen()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """A signal since the last epoch's end spares the test; from here on none has to wait."""
-        self.interruption.act()
-        if self.interruption.check(trainer):
-            raise Interrupted(self.interruption.number)
+        Interruption.act()
+        if Interruption.check(trainer):
+            raise Interrupted(Interruption.number)
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.interruption.act()
+        Interruption.act()
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.interruption.act()
+        Interruption.act()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # the epoch's end saves; gradients that still accumulate cannot be saved
-        called = self.interruption.check(trainer)
+        called = Interruption.check(trainer)
         if called or (self.every and trainer.global_step % self.every == 0):
             self._save(trainer)
         if called:
-            raise Interrupted(self.interruption.number)
+            raise Interrupted(Interruption.number)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         log_epoch(trainer)
-        called = self.interruption.check(trainer)
+        called = Interruption.check(trainer)
         ends = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
         due = ends or time.monotonic() - self._saved_at >= self.pause
         if called or trainer.strategy.reduce_boolean_decision(due, all=False):
             self._save(trainer)
         if called:
-            raise Interrupted(self.interruption.number)
+            raise Interrupted(Interruption.number)
 
     def _save(self, trainer: Trainer) -> None:
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, BestCheckpoint):
                 callback.write(trainer)  # first: a kill in between loses nothing that is told of
         trainer.save_checkpoint(self.path, weights_only=False)
@@ -155,8 +156,8 @@ class EarlyStopping(lightning.EarlyStopping):
     def __init__(self, patience: Count, min_delta: NonNegative = 0.0) -> None:
         """`min_delta` is in the monitor's unit, nats."""
         super().__init__(
-            "val/elbo", min_delta, patience, mode="max", check_on_train_epoch_end=False
-        )
+            "", min_delta, patience, mode="max", check_on_train_epoch_end=False
+        )  # `setup` knows the monitor
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.monitor = _training(pl_module).monitor

@@ -11,7 +11,6 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
-from rich.text import Text
 
 from vae_lab import arguments
 from vae_lab.config.allowed import whitelist
@@ -22,6 +21,7 @@ from vae_lab.distributed.signals import Interrupted, Interruption
 from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.checkpoint import checkpoint_path
 from vae_lab.sweeps.hooks import stopped
+from vae_lab.terminal import say, tell
 
 _ASKED = os.environ.get("VAE_LAB_TRACEBACK", os.environ.get("HYDRA_FULL_ERROR", "0"))
 _WANTS_TRACEBACK = _ASKED == "1"
@@ -52,8 +52,7 @@ def _stopping() -> Iterator[None]:
         yield
     except Interrupted as told:
         if group.rank() == 0:
-            said = stopped() or told.said
-            Console(stderr=True).print(said, highlight=False, markup=False, soft_wrap=True)
+            say(Console(stderr=True), stopped() or told.said)
         raise
 
 
@@ -63,19 +62,18 @@ def _refusing(asked: Sequence[str]) -> Iterator[None]:
         with explained(partial(explain, overrides=asked)):
             yield
     except InputError as error:
-        tell(error)
+        tell_error(error)
         sys.exit(1)
     except BrokenPipeError:  # the reader of our output has left, as `| head` does
         sys.exit(1)
 
 
-def tell(error: Exception, where: str = "") -> str:
+def tell_error(error: Exception, where: str = "") -> str:
     """Print an error on stderr, after its traceback if HYDRA_FULL_ERROR=1 asks; its one line."""
     if _WANTS_TRACEBACK:
         traceback.print_exception(error)
     said = str(error) if isinstance(error, InputError) else one_line(error)
-    line = Text.assemble((f"error{where}: ", "bold red"), said)
-    Console(stderr=True).print(line, soft_wrap=True)
+    tell(f"error{where}", said)
     return said
 
 

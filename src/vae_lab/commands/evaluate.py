@@ -3,6 +3,8 @@
 import json
 import time
 from dataclasses import asdict, fields
+from errno import EISDIR
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from vae_lab.config import build
 from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, explained
 from vae_lab.evaluation.evidence import SHARES
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
@@ -25,6 +27,7 @@ from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
 from vae_lab.support import Support
+from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 
 
@@ -42,12 +45,10 @@ def evaluate_task(cfg: DictConfig) -> None:
     trained = load(path, device)
     data = _data(trained, asked)
     out = Path(str(asked.out)) if asked.out else run_folder(path)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be made ({error.strerror}): set evaluate.out to another."
-        ) from error
+    with explained(partial(_cannot_write, out)):
+        (out / "evaluation").mkdir(parents=True, exist_ok=True)
+        if (out / "evaluation.json").is_dir():
+            raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
     started = time.monotonic()
     scores = score(trained.model, trained.preparation, data, settings)
     report = {
@@ -56,11 +57,21 @@ def evaluate_task(cfg: DictConfig) -> None:
         **_origin(trained, data, settings, device),
         "seconds": round(time.monotonic() - started, 1),
     }
-    with atomic_file(out / "evaluation.json") as part:
-        part.write_text(json.dumps(report, indent=2) + "\n")
     shown = data.random_items("test", 1000, device, seed=0)  # as the training's figures do
-    save_figures(plot_all(trained.model, shown, "test"), out / "evaluation")
+    with explained(partial(_cannot_write, out)):
+        with atomic_file(out / "evaluation.json") as part:
+            part.write_text(json.dumps(report, indent=2) + "\n")
+        save_figures(plot_all(trained.model, shown, "test"), out / "evaluation")
     _print(report, out)
+
+
+def _cannot_write(out: Path, error: Exception) -> InputError | None:
+    if not isinstance(error, OSError):
+        return None
+    return InputError(
+        f"{error.filename or out} cannot be written ({error.strerror}): set evaluate.out to "
+        "another folder."
+    )
 
 
 def _device(name: str) -> torch.device:
@@ -158,8 +169,8 @@ def _print(report: dict[str, Any], out: Path) -> None:
     notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
     notes += report["draws"]["doubts"] if report["draws"] else []
     for note in notes:
-        console.print(f"Note: {note}", highlight=False)
-    console.print(f"Written: {out / 'evaluation.json'}", highlight=False, soft_wrap=True)
+        say(console, f"Note: {note}")
+    say(console, f"Written: {out / 'evaluation.json'}")
 
 
 def _add_draws(table: Table, draws: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.config.settings import ExportSettings, check_settings
 from vae_lab.export.formats import export
 from vae_lab.storage.checkpoint import run_folder
+from vae_lab.terminal import say
 from vae_lab.trained import load
 
 
@@ -28,4 +29,4 @@ def export_task(cfg: DictConfig) -> None:
         table.add_row(file.name, f"{file.stat().st_size:,}", f"{off:.1g}")
     console = Console()
     console.print(table)
-    console.print(f"Written: {out}, with config.json", highlight=False, soft_wrap=True)
+    say(console, f"Written: {out}, with config.json")

@@ -14,16 +14,16 @@ def start(command: str) -> None:
 
 
 def begin() -> None:
-    """Say how threads wait, and let Ctrl-C and SIGTERM end this process in one line."""
+    """Say how threads wait, and let Ctrl-C, SIGTERM or SIGUSR1 end this process in one line."""
     if "OMP_WAIT_POLICY" not in os.environ:
         # Threads that wait shall spin for microseconds, then sleep: those that never sleep make
         # small models many times slower on a busy machine. Read as torch is imported.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as behind `nohup`, or a script's `&`
             signal.signal(number, _end)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     os.write(2, b"\nTold to stop.\n")
-    os._exit(128 + number)
+    os._exit(128 + (signal.SIGINT if number == signal.SIGINT else signal.SIGTERM))

@@ -15,17 +15,17 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.text import Text
 
-from vae_lab.commands.cli import tell
+from vae_lab.commands.cli import tell_error
 from vae_lab.config.compose import _as_dict, compose_config
 from vae_lab.config.explain import check_choices, explain
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, explained
-from vae_lab.experiment.report import say
 from vae_lab.experiment.resume import is_anothers, resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
 from vae_lab.sweeps.hooks import in_words, job_name
+from vae_lab.terminal import say
 
 
 def train_task(cfg: DictConfig) -> float | None:
@@ -53,7 +53,7 @@ def train_task(cfg: DictConfig) -> float | None:
     except Exception as error:
         if is_anothers(cfg, folder):  # nothing is written into that
             folder = RunFolder(f"{folder}-refused")
-        folder.fail(overrides, tell(error, f" in {said}"), traceback.format_exc())
+        folder.fail(overrides, tell_error(error, f" in {said}"), traceback.format_exc())
         return None
     how = "finished before" if done else f"{time.monotonic() - began:.0f} s"
     say(console, f"{said}: {_outcome(found)}, {how}")
@@ -73,7 +73,7 @@ def _train(
 ) -> Run:
     check_choices(job.overrides.task)
     if cfg.resume is not None:
-        cfg, folder = resumed(cfg.resume, job.overrides.task)
+        cfg, folder = resumed(cfg.resume, [*job.overrides.task, *job.overrides.hydra])
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
         raise InputError("the processes of a group need one folder: set hydra.run.dir.")
     return run(cfg, folder, labels, console)

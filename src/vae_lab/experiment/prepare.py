@@ -24,7 +24,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
-from vae_lab.experiment.resume import check_goes_on
+from vae_lab.experiment.resume import check_best, check_goes_on
 from vae_lab.objectives import Objective
 from vae_lab.storage.checkpoint import FORMAT
 from vae_lab.storage.provenance import commit, num_parameters, versions
@@ -101,6 +101,8 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     record["parameters"] = num_parameters(module.model)
     if found is not None:
         _check_same_data(found.content, record)
+        _check_longer(found.content, cfg, folder)
+        check_best(folder)
     elif cfg.init_from is not None:
         load_weights(module.model, str(cfg.init_from))
     else:
@@ -140,10 +142,15 @@ def _check_same_data(checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -
     before = checkpoint["vae_lab"]
     if any(before[key] != record[key] for key in ("measure", "data")):
         raise InputError("the data are no longer those this run was trained on: restore them.")
-    begun, wanted = checkpoint["epoch"] + 1, record["config"]["trainer"]["max_epochs"]
-    if wanted not in (None, -1) and wanted < begun:
+
+
+def _check_longer(checkpoint: Mapping[str, Any], cfg: DictConfig, folder: RunFolder) -> None:
+    begun, wanted = checkpoint["epoch"] + 1, cfg.trainer.max_epochs
+    least = begun + folder.is_finished  # which has begun no epoch that it has not ended
+    if wanted not in (None, -1) and wanted < least:
         raise InputError(
-            f"this run has begun its epoch {begun} already: set trainer.max_epochs to that or more."
+            f"this run has begun its epoch {begun} already: set trainer.max_epochs to {least} or "
+            "more."
         )
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
 from vae_lab.support import Support
+from vae_lab.terminal import say
 from vae_lab.training.module import VAEModule
 
 COLLAPSED = 0.1
@@ -63,11 +64,6 @@ def _global_batch(job: Job) -> list[str]:
     total = job.processes * accumulated * size
     told = f"each of {size}: a global batch of {total}, learning rate {job.cfg.optimizer.lr}"
     return [f"{', '.join(shares)}, {told} as configured."] if shares else []
-
-
-def say(console: Console, line: str) -> None:
-    """Print a line as it is, whatever its length and the characters in it."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def report(

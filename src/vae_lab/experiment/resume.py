@@ -9,7 +9,9 @@ from omegaconf import DictConfig, OmegaConf
 from vae_lab.arguments import Text, checked
 from vae_lab.config.complete import digest
 from vae_lab.config.restore import check_weights
+from vae_lab.config.settings import TrainSettings
 from vae_lab.errors import InputError
+from vae_lab.storage.checkpoint import read_checkpoint
 from vae_lab.storage.run_folder import RunFolder, runs_below
 
 _LENGTH = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
@@ -25,7 +27,7 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolde
 
     Args:
         wanted: "latest", or a run folder.
-        overrides: The command line's; they may lengthen the run.
+        overrides: The command line's, Hydra's own too; they may lengthen the run.
 
     Raises:
         InputError: For a run that is not there, has finished, is in use, or would become another.
@@ -35,6 +37,15 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolde
     stored = folder.config()
     if stored is None:
         raise _without_config(folder)
+    if lacks := [key for key in TrainSettings.__annotations__ if key not in stored]:
+        raise InputError(
+            f"{folder} was made by an earlier vae-lab: it lacks {', '.join(lacks)}. Say "
+            f"init_from={folder} for a new run from its weights."
+        )
+    for override in overrides:
+        key, _, place = override.partition("=")
+        if key.lstrip("+") == "hydra.run.dir" and RunFolder(place.strip("'\"")).path != folder.path:
+            raise InputError(f"a resumed run stays where it is, in {folder}: drop {override}.")
     changes = [o.lstrip("+") for o in overrides if not o.startswith(("resume=", "hydra."))]
     for change in changes:
         if change.partition("=")[0] not in _MAY_CHANGE:
@@ -42,7 +53,7 @@ def resumed(wanted: str, overrides: Sequence[str]) -> tuple[DictConfig, RunFolde
                 f"a resumed run stays what it was: drop {change}. Only {', '.join(_MAY_CHANGE)} "
                 f"may change; init_from={folder} starts a new run from its weights."
             )
-    if folder.is_finished and not changes:
+    if folder.result() is not None and not changes:
         raise InputError(
             f"{folder} has finished: say trainer.max_epochs=... to train it longer, or "
             f"init_from={folder} for a new run from its weights."
@@ -58,12 +69,19 @@ def check_folder(cfg: DictConfig, folder: RunFolder) -> None:
     if stored is None:
         if folder.has_checkpoints:
             raise _without_config(folder)
+        folder.failure()  # one of ours may be replaced
+        if folder.strangers:
+            raise InputError(
+                f"{folder} holds files that are no run's ({', '.join(folder.strangers)}): set "
+                "hydra.run.dir to a new folder."
+            )
         return
     if stored["config_digest"] != digest(cfg):
         raise InputError(f"{folder} holds another run already: set hydra.run.dir to a new folder.")
-    if folder.is_finished and _length(OmegaConf.create(stored)) == _length(cfg):
+    if folder.result() is not None and _length(OmegaConf.create(stored)) == _length(cfg):
         raise InputError(
-            f"{folder} holds this run already, finished: set hydra.run.dir to another."
+            f"{folder} holds this run already, finished: say a larger trainer.max_epochs to train "
+            "it longer, or set hydra.run.dir to another."
         )
 
 
@@ -73,7 +91,9 @@ def is_anothers(cfg: DictConfig, folder: RunFolder) -> bool:
         stored = folder.config()
     except InputError:
         return True  # whose, nobody can tell
-    return folder.is_held or (stored is not None and stored["config_digest"] != digest(cfg))
+    if stored is None:
+        return folder.is_held or folder.has_checkpoints or bool(folder.strangers)
+    return folder.is_held or bool(stored["config_digest"] != digest(cfg))
 
 
 def check_goes_on(stored: Mapping[str, Any] | None, path: Path, content: dict[str, Any]) -> None:
@@ -103,6 +123,19 @@ def check_goes_on(stored: Mapping[str, Any] | None, path: Path, content: dict[st
             f"{more}: restore it, or say init_from={path} for a new run from these weights."
         )
     check_weights(path, content)
+
+
+def check_best(folder: RunFolder) -> None:
+    """Raise InputError where `folder` has a best.ckpt, which the run's test needs, of no use."""
+    path = folder.path / "checkpoints" / "best.ckpt"
+    try:
+        if path.is_file():
+            read_checkpoint(path)
+    except InputError as error:
+        raise InputError(
+            f"{path} cannot be used: remove it to go on from last.ckpt; the best of the epochs to "
+            "come takes its place."
+        ) from error
 
 
 def _values(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -19,14 +19,15 @@ from vae_lab.config import build
 from vae_lab.config.complete import digest
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted, Interruption, requeue
-from vae_lab.errors import explained
+from vae_lab.errors import InputError, explained
 from vae_lab.experiment.failures import cannot_go_on, cannot_start
 from vae_lab.experiment.prepare import Job, prepare, without_noise
-from vae_lab.experiment.report import announcement, report, say
+from vae_lab.experiment.report import announcement, report
 from vae_lab.experiment.resume import check_folder
 from vae_lab.loggers.session import session
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 from vae_lab.storage.run_folder import RunFolder
+from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 from vae_lab.training.lr_find import suggest_lr
 
@@ -93,7 +94,7 @@ def _stopped(number: int | None, folder: RunFolder) -> str:
     if folder.is_finished:
         return f"Told to stop; the run had finished: {folder}"
     how = f"python train.py resume={folder}"
-    if number == signal.SIGUSR1 and requeue():
+    if number == signal.SIGUSR1 and group.rank() == 0 and requeue():  # once, not by every rank
         how = "SLURM starts it again"
     saved = (folder.path / "checkpoints" / "last.ckpt").exists()
     return f"Told to stop{'; saved' if saved else ' before the first save'}. To go on: {how}"
@@ -151,6 +152,8 @@ def _fit_and_test(job: Job) -> dict[str, float]:
     trainer.fit(module, datamodule=datamodule, ckpt_path=start, weights_only=True)
     metrics |= _floats(trainer.logged_metrics)
     trainer.strategy.barrier("checkpoints are written")
+    if trainer.global_step == 0:
+        raise InputError("training took no step: raise trainer.max_time, and resume the run.")
     if job.cfg.test and len(datamodule.splits["test"]):
         if isinstance(trainer.strategy, FSDPStrategy):
             module = build.training(job.cfg, datamodule, module.record)  # its weights lie whole
@@ -167,7 +170,7 @@ def _floats(metrics: Mapping[str, Any]) -> dict[str, float]:
 
 def _best(trainer: Trainer) -> tuple[float, int] | tuple[None, None]:
     """The monitored metric at best.ckpt, and its epoch, counted from 1."""
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, BestCheckpoint) and callback.epoch is not None:
             return callback.score, callback.epoch
     return None, None

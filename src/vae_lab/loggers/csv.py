@@ -1,16 +1,15 @@
 """A CSV file that a run goes on with as if it had never been stopped."""
 
 import csv
-import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import copyfile
-from typing import Any
+from typing import Any, TextIO
 
 from lightning.pytorch.loggers import Logger
 
-from vae_lab.loggers.tell import tell
 from vae_lab.storage.files import atomic_file
+from vae_lab.terminal import tell
 
 Row = dict[str, str]  # by column; a metric that a row does not have is not in it
 
@@ -52,16 +51,20 @@ class CSV(Logger):
             self._rewrite([*(old for old in self._read() if int(old["step"]) < step), row])
         elif row.keys() <= set(self._columns):
             with self._path.open("a", newline="") as file:
-                file.write(_text(self._columns, [row]))
+                self._writer(file).writerow(row)
         else:
             self._rewrite([*self._read(), row])
 
     def _rewrite(self, rows: list[Row]) -> None:
         self._columns = sorted({name for row in rows for name in row})
         self._folder.mkdir(parents=True, exist_ok=True)
-        header = dict(zip(self._columns, self._columns, strict=True))
-        with atomic_file(self._path) as part:
-            part.write_text(_text(self._columns, [header, *rows]), newline="")
+        with atomic_file(self._path) as part, part.open("w", newline="") as file:
+            writer = self._writer(file)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def _writer(self, file: TextIO) -> "csv.DictWriter[str]":
+        return csv.DictWriter(file, self._columns, lineterminator="\n")
 
     def _read(self) -> list[Row]:
         """The rows in the file, but those damaged; then the file as it was is kept aside."""
@@ -71,14 +74,11 @@ class CSV(Logger):
         if damaged:
             aside = self._path.with_name("damaged.csv")
             copyfile(self._path, aside)
-            tell(f"{self._path} is damaged, {damaged} of its lines are lost; as it was: {aside}")
+            tell(
+                "warning",
+                f"{self._path} is damaged, {damaged} of its lines are lost; as it was: {aside}",
+            )
         return rows
-
-
-def _text(columns: list[str], rows: Iterable[Row]) -> str:
-    text = io.StringIO()
-    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _parse(text: str) -> tuple[list[Row], int]:

@@ -17,12 +17,12 @@ FILE_HEADER, RECORD_HEADER = 7, 7  # bytes; a record's are a checksum, its lengt
 WHOLE, LAST = 1, 4  # kinds of a record at which it ends; others go on
 
 
-def offline_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
+def mended_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     """The rows that earlier attempts of a run logged offline, in order, by metric.
 
-    What cannot be read is passed over. A file whose last record was cut off, as a kill leaves it,
-    is cut after the one before: `wandb sync` would refuse it, and all that came later. Nobody may
-    write to these files any more. An image or a histogram is some value.
+    A file is cut before the first record that cannot be read, as a kill leaves the last one:
+    `wandb sync` would refuse it, and all that came later. Nobody may write to these files any more.
+    An image or a histogram is some value.
 
     Args:
         save_dir: The folder that holds W&B's folder.
@@ -31,13 +31,13 @@ def offline_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     record_type = import_module("wandb.proto.wandb_internal_pb2").Record
     for path in sorted(save_dir.glob(f"wandb/offline-run-*-{run_id}/run-{run_id}.wandb")):
         content, whole = path.read_bytes(), FILE_HEADER
-        with suppress(Exception):  # of a damaged file: no row of it counts as logged from there on
+        with suppress(Exception):  # of a damaged record
             for record, end in _records(content):
-                whole = end
                 items = record_type.FromString(record).history.item
                 row = {
                     item.key or item.nested_key[0]: json.loads(item.value_json) for item in items
                 }
+                whole = end
                 if row:
                     yield row
             if whole < len(content):

@@ -15,8 +15,8 @@ from lightning.pytorch.loggers import WandbLogger
 from vae_lab.arguments import Text
 from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.loggers import artifacts
-from vae_lab.loggers.offline import offline_history
-from vae_lab.loggers.tell import tell
+from vae_lab.loggers.offline import mended_history
+from vae_lab.terminal import tell
 
 STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 MODES = ("online", "offline", "disabled")
@@ -93,7 +93,10 @@ class WandB(WandbLogger):
                 return super().experiment
             except Exception as error:
                 reason = one_line(error)
-                tell(f"W&B cannot be reached, logging offline: wandb sync later ({reason})")
+                tell(
+                    "warning",
+                    f"W&B cannot be reached, logging offline: wandb sync later ({reason})",
+                )
                 _end_service()
                 self.mode = self._wandb_init["mode"] = "offline"
         return super().experiment
@@ -113,7 +116,7 @@ class WandB(WandbLogger):
         try:
             yield
         except Exception as error:
-            tell(f"W&B broke down, training goes on without it ({one_line(error)})")
+            tell("warning", f"W&B broke down, training goes on without it ({one_line(error)})")
             _end_service()
             import wandb
 
@@ -131,7 +134,7 @@ class WandB(WandbLogger):
         self._summaries.setdefault(monitor, "max")
         if any(self._folder.glob("wandb/offline-run-*")):
             _end_service()  # so that an earlier attempt in this very process is on the disk
-        for row in offline_history(self._folder, str(self._id)):
+        for row in mended_history(self._folder, str(self._id)):
             self._before[_row(row, row.get(STEP))] += 1
             for name in row.keys() & self._summaries.keys():
                 self._best[name] = self._better(name, row[name])

@@ -89,9 +89,11 @@ def _read_pickled(path: Path) -> Any:
     def refused(error: Exception) -> InputError:
         if isinstance(error, pickle.UnpicklingError):
             return InputError(f"{path} holds more than weights and plain values: it is not loaded.")
+        last = path.with_name("last.ckpt")
+        other = last if path.name == "best.ckpt" and last.is_file() else "another, or a run folder."
         return InputError(
             f"{path} is cut short, damaged or no checkpoint ({one_line(error)[:80]}): choose "
-            "another, or a run folder."
+            f"{other}"
         )
 
     with explained(refused):

@@ -33,8 +33,8 @@ def read_config(path: Path) -> dict[str, Any]:
         _check_plain(config)
     if not text.rstrip().endswith(f"\n{_END}"):
         raise InputError(
-            f"{path} is cut short, its last line is not '{_END}': start a new run; "
-            f"init_from={path.parent} gives it the weights of this one."
+            f"{path} is cut short or of an earlier vae-lab, its last line is not '{_END}': start a "
+            f"new run; init_from={path.parent} gives it the weights of this one."
         )
     if "${" in repr(config):
         raise InputError(f"{path} has interpolations, which no run writes: put values in place.")

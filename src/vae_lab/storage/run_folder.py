@@ -18,6 +18,11 @@ LOCK = ".lock"
 """The file by which a process holds a run folder. It stays, and so tells a run's config.yaml from
 those that W&B writes."""
 
+_WRITTEN = (
+    "checkpoints", "figures", "csv", "tensorboard", "profile", "result.json", "evaluation.json"
+)  # fmt: skip
+"""What a run replaces, beside config.yaml and failed.json."""
+
 Check = Callable[[Path, dict[str, Any]], None]
 
 
@@ -89,6 +94,12 @@ class RunFolder(os.PathLike[str]):
         """Whether a run has saved anything."""
         return any((self.path / "checkpoints").glob("*.ckpt"))
 
+    @property
+    def strangers(self) -> list[str]:
+        """What lies where a run would write, in a folder without config.yaml."""
+        places = [self.path / name for name in _WRITTEN]
+        return [p.name for p in places if p.is_file() or (p.is_dir() and any(p.iterdir()))]
+
     def newest_checkpoint(self, check: Check = lambda path, content: None) -> Found | None:
         """The checkpoint to go on from; None where training has saved none yet.
 
@@ -98,7 +109,7 @@ class RunFolder(os.PathLike[str]):
             check: Raises InputError for a checkpoint, of this path and content, that is of no use.
 
         Raises:
-            InputError: Where there are some, and none can be used.
+            InputError: Where there are some, and none can be used; where they are gone.
         """
         found = [self.path / "checkpoints" / name for name in ("last.ckpt", "previous.ckpt")]
         problems: list[InputError] = []
@@ -110,10 +121,24 @@ class RunFolder(os.PathLike[str]):
                 problems.append(error)
             else:
                 return Found(path, content, str(problems[0]) if problems else None)
-        if not problems:
-            return None
-        other = " Nor can previous.ckpt be used." if len(problems) > 1 else ""
-        raise InputError(f"{problems[0]}{other}") from problems[0]
+        best = self.path / "checkpoints" / "best.ckpt"
+        try:
+            kept = read_checkpoint(best)["epoch"] if best.is_file() else None
+        except InputError:
+            kept = None
+        weights = (
+            "" if kept is None else f" init_from={best} begins a new run from its best weights."
+        )
+        if problems:
+            other = " Nor can previous.ckpt be used." if len(problems) > 1 else ""
+            raise InputError(f"{problems[0]}{other}{weights}") from problems[0]
+        # A kill between best.ckpt and the first last.ckpt leaves the former alone, of epoch 0.
+        if self.is_finished or (best.is_file() and kept != 0):
+            raise InputError(
+                f"{self} has trained, but has no last.ckpt to go on from: set hydra.run.dir to a "
+                f"new folder.{weights}"
+            )
+        return None
 
     # Writing
 

@@ -14,7 +14,6 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 from rich.console import Console
-from rich.text import Text
 
 from vae_lab.config import build
 from vae_lab.config.complete import with_facts
@@ -25,6 +24,7 @@ from vae_lab.errors import InputError, one_line
 from vae_lab.evaluation.measure import Measure
 from vae_lab.storage.files import atomic_file, read_json
 from vae_lab.sweeps.differences import short, value
+from vae_lab.terminal import tell
 
 _INDIFFERENT = ("batch_size", "num_workers")
 """Settings of the data that change no metric's meaning."""
@@ -71,9 +71,7 @@ class Sweep(Callback):
 
 
 def _refuse(error: Exception) -> NoReturn:
-    said = str(error) if isinstance(error, InputError) else one_line(error)
-    line = Text.assemble(("error: ", "bold red"), said)
-    Console(stderr=True).print(line, soft_wrap=True)
+    tell("error", str(error) if isinstance(error, InputError) else one_line(error))
     raise SystemExit(1) from error
 
 

@@ -14,6 +14,7 @@ from rich.table import Table
 from vae_lab.evaluation.measure import Measure
 from vae_lab.sweeps.differences import short
 from vae_lab.sweeps.rows import Row, blocks
+from vae_lab.terminal import say
 
 PRINTED = {
     "test/elbo": "test\nelbo", "test/bits_per_dim": "test\nbits/dim",
@@ -129,11 +130,6 @@ def _grid(
 
 def _sentence(choices: dict[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in choices.items()) or "all"
-
-
-def say(console: Console, line: str) -> None:
-    """A line as it is, whatever its length and the characters in it."""
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 # Drawing

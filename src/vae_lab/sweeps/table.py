@@ -17,7 +17,8 @@ from vae_lab.loggers import WandB, log_image
 from vae_lab.storage.files import atomic_file
 from vae_lab.sweeps.rows import METRICS, Row, rows
 from vae_lab.sweeps.runs import Job, jobs
-from vae_lab.sweeps.show import plot, print_best, print_table, say, texts
+from vae_lab.sweeps.show import plot, print_best, print_table, texts
+from vae_lab.terminal import say
 
 
 def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> int:
