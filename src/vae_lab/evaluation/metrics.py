@@ -38,15 +38,15 @@ class BoundMetrics(Metric):
 
     full_state_update = False
     total: Tensor
-    squares: Tensor  # of the ELBO
+    moments: Tensor  # sums of the ELBO and of its square
     count: Tensor
     NAMES = ("elbo", "rate", "distortion", "objective")
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("total", torch.zeros(len(self.NAMES)), dist_reduce_fx="sum")
-        zero = torch.tensor(0.0, dtype=torch.float64)
-        self.add_state("squares", zero, dist_reduce_fx="sum")
+        zeros = torch.zeros(2, dtype=torch.float64)
+        self.add_state("moments", zeros, dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, trace: Trace, objective: Tensor) -> None:
@@ -55,13 +55,14 @@ class BoundMetrics(Metric):
         distortion = -trace.log_px.mean(0)
         bound = elbo(trace).detach()
         self.total += torch.stack([bound, rate, distortion, objective]).detach().sum(1)
-        self.squares += bound.double().square().sum()
+        self.moments += torch.stack([bound.double(), bound.double().square()]).sum(1)
         self.count += len(objective)
 
     def compute(self) -> dict[str, Tensor]:
         """Each name's mean over all items so far, and `elbo_standard_error`."""
         found = dict(zip(self.NAMES, self.total / self.count, strict=True))
-        variance = (self.squares / self.count - found["elbo"].double().square()).clamp(min=0)
+        mean, square = self.moments / self.count
+        variance = (square - mean.square()).clamp(min=0)
         return {**found, "elbo_standard_error": (variance / (self.count - 1)).sqrt().float()}
 
 

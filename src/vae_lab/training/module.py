@@ -176,7 +176,7 @@ class VAEModule(L.LightningModule):
         if bits is not None:
             found["bits_per_dim"] = torch.tensor(bits)
         error = found.pop("elbo_standard_error")
-        if split == "test":
+        if split == "test" and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
         if split != "train":  # the centre of a posterior is no business of a training step
             found["active_units"] = self.units.compute()["active"].sum()
