@@ -28,6 +28,7 @@ def files(recipe: str) -> dict[Path, str]:
 def test_there_is_a_recipe_for_each_kind_of_part() -> None:
     assert list(RECIPES) == [
         "A network", "A posterior", "A prior", "An objective", "A data set", "A model",
+        "A callback",
     ]  # fmt: skip
     for name, recipe in RECIPES.items():
         kinds = [path.suffix for path in files(recipe)]

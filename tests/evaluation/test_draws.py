@@ -131,6 +131,16 @@ def test_a_mode_found_by_a_few_of_many_draws_shows_in_the_rise_alone() -> None:
     assert DrawCheck.of(found, 1000).items_in_doubt >= int(several.sum())
 
 
+@pytest.mark.parametrize(
+    ("k", "share"), [(2, "1"), (5, "1"), (15, "1 or 2"), (23, "2 or 3"), (1000, "100")]
+)
+def test_the_rise_says_from_how_many_draws(k: int, share: str) -> None:
+    check = DrawCheck(k, 1.0, 1.0, 2.0, 2.0, 0.1, 9, 0)
+    assert set(map(str, _Weights(k).edges.diff().tolist())) == set(share.split(" or "))
+    assert check.share == share
+    assert f"from {share} draws to {k}" in check.doubts()[0]
+
+
 def test_a_mode_that_no_draw_finds_is_seen_by_nothing() -> None:
     # The limit that the documentation admits: a bound, six nats low, with every sign of health.
     found = scored(1e-12, 1000)

@@ -144,8 +144,9 @@ def test_means_are_over_items_not_batches() -> None:
     metrics = BoundMetrics()
     for trace in traces:
         metrics.update(trace, 2 * elbo(trace))
-    every = torch.cat([elbo(trace) for trace in traces]).mean()
-    found = metrics.compute()
+    values = torch.cat([elbo(trace) for trace in traces])
+    every, found = values.mean(), metrics.compute()
+    torch.testing.assert_close(found["elbo_standard_error"], values.std() / 10**0.5)
     torch.testing.assert_close(found["elbo"], every)
     torch.testing.assert_close(found["objective"], 2 * every)
     torch.testing.assert_close(found["elbo"], -found["distortion"] - found["rate"])
@@ -221,7 +222,8 @@ def test_metrics_of_two_processes_add_up() -> None:
     for share in shares:
         together.update(share, elbo(share))
     summed = sum(part.total for part in parts) / sum(part.count for part in parts)
-    torch.testing.assert_close(summed, torch.stack(list(together.compute().values())))
+    found = together.compute()
+    torch.testing.assert_close(summed, torch.stack([found[name] for name in together.NAMES]))
     assert set(together._reductions.values()) == {torchmetrics_sum()}
 
 

@@ -114,4 +114,5 @@ def test_curves_show_every_epoch_that_was_noted_and_units_in_order() -> None:
     assert len(by_title["active units"].lines) == 1
     bars = by_title["KL of each unit of z"].patches
     assert [bar.get_height() for bar in bars] == [2.0, 1.0, 0.5]
+    assert by_title["KL of each unit of z"].get_title().endswith(", after epoch 4")
     assert curves({1: {"train/elbo": -1.0}}, [])  # neither validation nor a KL of units

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -141,7 +142,9 @@ def test_weights_that_cannot_be_trusted_are_said_to_be_so(
     report = evaluate(tmp_path / "other.ckpt", tmp_path, "limit=50")
     assert report["draws"]["items_in_doubt"] > 0
     assert len(report["draws"]["doubts"]) == 2
-    assert "Note: " in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Note: " in told
+    assert re.search(r"Monte Carlo error of nll, nats +│ +>= \d", told)  # few draws know no better
 
 
 def test_one_draw_says_nothing_of_itself(digits_run: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from conftest import QUICK
+from parts import one_line_of
 from warm import start_script
 
 from vae_lab import InputError, load, train
@@ -250,9 +251,24 @@ def test_a_second_multirun_writes_nothing_into_the_runs_of_the_first(
 ) -> None:
     sweep = [*SMALL, f"hydra.sweep.dir={tmp_path / 'sweep'}"]
     command("train.py", "-m", *sweep, "seed=0,1").check_returncode()
-    before = content(tmp_path / "sweep" / "0") | content(tmp_path / "sweep" / "1")
+    before = content(tmp_path / "sweep")
     second = command("train.py", "-m", *sweep, "optimizer.lr=0.1,0.2")
     assert second.returncode == 1
-    assert "Traceback" not in second.stderr
-    assert second.stderr.count("holds another run already: set hydra.run.dir") == 2
-    assert content(tmp_path / "sweep" / "0") | content(tmp_path / "sweep" / "1") == before
+    said = one_line_of(second)
+    assert said.endswith(
+        "sweep/0 holds a run of another sweep: set hydra.sweep.dir to a new folder."
+    )
+    assert content(tmp_path / "sweep") == before  # the table and sweep.json, too
+    third = command("train.py", "-m", *sweep, "seed=0,1,2")  # goes on, by one more job
+    third.check_returncode()
+    assert third.stdout.count("finished before") == 2
+    damaged = tmp_path / "sweep" / "1" / "result.json"
+    damaged.write_text("[]")
+    fourth = command("train.py", "-m", *sweep, "seed=0,1,2")
+    assert fourth.returncode == 1
+    assert "remove it" in fourth.stderr
+    damaged.unlink()
+    fifth = command("train.py", "-m", *sweep, "seed=0,1,2")
+    fifth.check_returncode()
+    assert fifth.stdout.count("finished before") == 2
+    assert "failed" not in fifth.stdout

@@ -1,5 +1,6 @@
 """What a run says: what selects, once where it lies, and what a table does not show."""
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from parts import training
 
 from vae_lab import train
 from vae_lab.experiment.report import remarks
-from vae_lab.objectives import ELBO, Constant
+from vae_lab.objectives import ELBO, IWAE, Constant
 
 USED = {"test/rate": 5.0, "test/active_units": 3.0}
 
@@ -23,11 +24,31 @@ def test_what_selects_is_said_where_it_is_not_the_elbo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = said_by(tmp_path / "a", capsys, "objective.beta.value=0.1")
-    assert "ELBO: beta 0.1. val/objective selects (monitor=objective)" in said
-    assert "best val/objective" in said
+    assert "ELBO: beta 0.1, no bound. val/objective selects (monitor=objective)" in said
+    assert "best val/objective (beta 0.1, no bound), nats" in said
+    assert "test/objective (beta 0.1, no bound), nats" in said
     said = said_by(tmp_path / "b", capsys, "objective.beta.value=0.1", "monitor=elbo")
-    assert "ELBO: beta 0.1. val/elbo selects (monitor=elbo)" in said
-    assert "best val/elbo" in said
+    assert "ELBO: beta 0.1, no bound. val/elbo selects (monitor=elbo)" in said
+    assert "best val/elbo, nats" in said
+
+
+def test_a_bound_of_several_draws_says_how_many_wherever_it_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = said_by(tmp_path / "run", capsys, "objective=iwae", "estimator.num_draws=5")
+    words = "importance-weighted bound, 5 draws"
+    assert said.replace("\n", " ").count(words) >= 2  # at the start, and in the table
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["objective"] == words
+
+
+def test_the_test_elbo_has_its_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = said_by(tmp_path / "run", capsys)
+    found = json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
+    value, error = found["test/elbo"], found["test/elbo_standard_error"]
+    assert 0 < error < 5
+    assert f"{value:.2f} +- {error:.2f}" in said
 
 
 def test_the_folder_is_named_once_at_the_start_and_once_at_the_end(
@@ -64,7 +85,6 @@ def test_a_best_epoch_in_the_first_tenth_is_remarked_on() -> None:
     "metrics",
     [
         {"test/rate": 0.03, "test/active_units": 2.0},
-        {"test/rate": 0.5, "test/active_units": 0.0},
         {"val/rate": 0.03, "val/active_units": 0.0},
         {"train/rate": 0.03},
     ],
@@ -77,6 +97,20 @@ def test_a_collapse_is_called_so_with_what_helps(metrics: dict[str, float]) -> N
     assert remarks(training(), 20, 20, USED) == []
 
 
+def test_a_rate_that_no_mean_shows_is_no_collapse() -> None:
+    (line,) = remarks(training(), 20, 20, {"test/rate": 5.0, "test/active_units": 0.0})
+    assert line.startswith("No unit's mean varies with x (0 active), though the rate is 5 nats")
+
+
+def test_a_beta_is_advised_where_there_is_one() -> None:
+    (line,) = remarks(training(IWAE), 20, 20, {"test/rate": 0.03})
+    assert line.startswith("Collapsed: ")
+    assert "beta" not in line
+
+
 def test_a_run_that_collapses_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = said_by(tmp_path / "run", capsys, "objective.beta.value=1000", "optimizer.lr=0.01")
+    said = said_by(
+        tmp_path / "run", capsys, "objective.beta.value=1000", "optimizer.lr=0.01",
+        "trainer.max_epochs=40",
+    )  # fmt: skip
     assert said.count("Collapsed: ") == 1

@@ -19,7 +19,7 @@ from vae_lab.data import Tensors
 from vae_lab.storage.checkpoint import FORMAT, read_checkpoint, sealed
 from vae_lab.storage.run_config import write_config
 from vae_lab.storage.run_folder import RunFolder
-from vae_lab.sweeps.hooks import job_name
+from vae_lab.sweeps.names import job_name
 
 CASES = 300
 

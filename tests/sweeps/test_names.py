@@ -9,7 +9,7 @@ from conftest import QUICK
 from vae_lab import InputError
 from vae_lab.commands.train import _labels
 from vae_lab.config.compose import compose_config
-from vae_lab.sweeps.hooks import job_name
+from vae_lab.sweeps.names import job_name
 
 
 def name(*overrides: str) -> str:

@@ -157,8 +157,9 @@ def test_an_unseeded_search_tells_every_rank_the_same(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(TELL)
     search = ("sweep=optuna", "data.batch_size=16", "logger=none", "trainer=ddp",
               "trainer.accelerator=cpu")  # fmt: skip
-    status, _, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=4", path=str(tmp_path))
+    status, said, stderr = sweep(tmp_path, *search, "hydra.sweeper.n_trials=4", path=str(tmp_path))
     assert status == 0, stderr
+    assert "Run folder:" not in said  # nor does rank 0 say more than its job's one line
     told = {}
     for result in tmp_path.glob("sweep/*/result.json"):
         ranks = {(result.parent / f"told-{rank}").read_text() for rank in (0, 1)}

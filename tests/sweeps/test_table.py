@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from parts import training
 from rich.console import Console
 
 from vae_lab.evaluation.measure import Measure
+from vae_lab.objectives import IWAE
 from vae_lab.storage.run_config import write_config
 from vae_lab.storage.run_folder import LOCK, RunFolder
 from vae_lab.support import Support
@@ -144,6 +146,42 @@ def test_the_best_is_ranked_among_those_of_one_monitor_and_objective(tmp_path: P
     assert len(plot(table).axes) == 2
 
 
+def test_a_bound_of_more_draws_is_ranked_with_others_by_the_elbo_alone(tmp_path: Path) -> None:
+    for monitor in ("val/objective", "val/elbo"):
+        for draws in (8, 64):
+            run = training(IWAE)
+            run.estimator.num_draws = draws
+            kind = {"monitor": monitor, "objective": run.trained}
+            folder = tmp_path / monitor.partition("/")[2] / str(draws)
+            job(folder, -30.0 - draws, estimator={"num_draws": draws}, ended=kind)
+    assert [row.is_best for row in rows(tmp_path / "objective")] == [False, False]
+    assert [row.is_best for row in rows(tmp_path / "elbo")] == [True, False]
+    assert len(plot(rows(tmp_path / "elbo")).axes) == 1
+    said = shown(tmp_path / "objective")
+    assert "importance-weighted bound, 64 draws" in " ".join(said.split())
+    assert said.count("val/objective") == 2  # each block names its monitor
+
+
+def test_each_block_names_its_monitor_and_its_objective(tmp_path: Path) -> None:
+    for at, beta in enumerate([1.0, 0.1]):
+        kind = {"monitor": "val/objective", "objective": f"beta {beta:g}, no bound"} if at else {}
+        job(tmp_path / str(at), -30.0 - 5 * at, objective={"beta": beta}, ended=kind)
+    said = shown(tmp_path)
+    assert (said.count("val/elbo"), said.count("val/objective")) == (1, 1)
+    assert "log p(x). beta 0.1, no bound" in said
+    for value in ("-30.00", "-35.00"):  # what was chosen stands beside it
+        (line,) = (line for line in said.splitlines() if value in line)
+        assert line.split()[0] in ("1", "0.1")
+
+
+def test_what_a_failed_job_has_not_chosen_is_not_told(tmp_path: Path) -> None:
+    for at, size in enumerate([16, 32]):
+        job(tmp_path / str(at), -30.0, data={"batch_size": size, "limit": at})
+    RunFolder(tmp_path / "2").fail({"data.limit": "x"}, "no number", "")
+    (line,) = (line for line in shown(tmp_path).splitlines() if "1 failed" in line)
+    assert "batch_size=" not in line
+
+
 def test_where_and_how_a_run_is_logged_is_no_difference(tmp_path: Path) -> None:
     for at in range(2):
         best = {"dirpath": f"{tmp_path}/{at}/checkpoints"}
@@ -272,5 +310,16 @@ def test_the_command_also_writes_elsewhere_and_says_where_it_cannot(
     assert "table.csv and table.png" in capsys.readouterr().out
     assert (tmp_path / "table.png").is_file()
     monkeypatch.setattr("sys.argv", ["table", *runs, "--out", str(tmp_path / "nowhere")])
-    with pytest.raises(SystemExit, match="error: .*nowhere cannot take the table"):
+    main()
+    assert (tmp_path / "nowhere" / "table.csv").is_file()
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("sys.argv", ["table", *runs, "--out", str(tmp_path / "file")])
+    with pytest.raises(SystemExit, match="error: .*file cannot take the table"):
         main()
+
+
+def test_a_run_that_goes_on_is_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job(tmp_path / "0", -30.0)
+    job(tmp_path / "1", None, seed=1)
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path)])
+    main()

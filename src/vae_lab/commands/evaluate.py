@@ -19,7 +19,7 @@ from vae_lab.config.allowed import check_parts, trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
-from vae_lab.evaluation.evidence import SHARES
+from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, score
@@ -62,7 +62,7 @@ def evaluate_task(cfg: DictConfig) -> None:
         with atomic_file(out / "evaluation.json") as part:
             part.write_text(json.dumps(report, indent=2) + "\n")
         save_figures(plot_all(trained.model, shown, "test"), out / "evaluation")
-    _print(report, out)
+    _print(report, scores.draws, out)
 
 
 def _cannot_write(out: Path, error: Exception) -> InputError | None:
@@ -145,7 +145,7 @@ def _origin(
     }
 
 
-def _print(report: dict[str, Any], out: Path) -> None:
+def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
     console = Console()
     subset = "" if report["items"] == report["of_test_items"] else f" of {report['of_test_items']}"
     for line in (
@@ -163,24 +163,25 @@ def _print(report: dict[str, Any], out: Path) -> None:
             for number in (estimate["value"], estimate["standard_error"])
         )
         table.add_row(f"{name}, {estimate['unit']}", value, error)
-    if report["draws"]:
-        _add_draws(table, report["draws"])
+    if draws:
+        _add_draws(table, draws)
     console.print(table)
     notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
-    notes += report["draws"]["doubts"] if report["draws"] else []
+    notes += draws.doubts() if draws else []
     for note in notes:
         say(console, f"Note: {note}")
     say(console, f"Written: {out / 'evaluation.json'}")
 
 
-def _add_draws(table: Table, draws: dict[str, Any]) -> None:
+def _add_draws(table: Table, draws: DrawCheck) -> None:
     """Rows that say how far the NLL may be trusted."""
+    at_least = ">= " * bool(draws.items_in_doubt)  # what few draws say of their own error
     table.add_section()
-    k = draws["num_draws"]
-    table.add_row(f"effective draws an item, of {k}", f"{draws['effective_mean']:.1f}")
-    table.add_row("effective draws, the least", f"{draws['effective_least']:.1f}")
-    table.add_row(
-        f"rise of log p(x) from {k // SHARES or 1} draws, nats", f"{draws['rise_mean']:.2f}"
-    )
-    table.add_row("rise of log p(x), the largest, nats", f"{draws['rise_largest']:.2f}")
-    table.add_row("Monte Carlo error of nll, nats", f"{draws['monte_carlo_error']:.3f}")
+    for name, told in {
+        f"effective draws an item, of {draws.num_draws}": f"{draws.effective_mean:.1f}",
+        "effective draws, the least": f"{draws.effective_least:.1f}",
+        f"rise of log p(x) from {draws.share} draws, nats": f"{draws.rise_mean:.2f}",
+        "rise of log p(x), the largest, nats": f"{draws.rise_largest:.2f}",
+        "Monte Carlo error of nll, nats": f"{at_least}{draws.monte_carlo_error:.3f}",
+    }.items():
+        table.add_row(name, told)

@@ -21,10 +21,10 @@ from vae_lab.config.explain import check_choices, explain
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
 from vae_lab.errors import InputError, explained
-from vae_lab.experiment.resume import is_anothers, resumed
+from vae_lab.experiment.resume import resumed
 from vae_lab.experiment.run import Run, ended, run
 from vae_lab.storage.run_folder import RunFolder
-from vae_lab.sweeps.hooks import in_words, job_name
+from vae_lab.sweeps.names import as_job, in_words, job_name
 from vae_lab.terminal import say
 
 
@@ -42,8 +42,7 @@ def train_task(cfg: DictConfig) -> float | None:
     said, console, began = f"job {job.job.num + 1}", Console(), time.monotonic()
     try:
         with explained(partial(explain, overrides=job.overrides.task)):
-            if cfg.callbacks and "progress" in cfg.callbacks:
-                cfg.callbacks.progress = None  # a job is one line
+            cfg = as_job(cfg)
             name, total = job_name(sweep, overrides)
             labels["name"] = name or labels["name"]
             said += f"{total}  {labels['name']}"
@@ -51,8 +50,8 @@ def train_task(cfg: DictConfig) -> float | None:
             with console.status(Text(said)):
                 found = done or _train(cfg, folder, labels, job, Console(quiet=True))
     except Exception as error:
-        if is_anothers(cfg, folder):  # nothing is written into that
-            folder = RunFolder(f"{folder}-refused")
+        if folder.is_held:  # the same sweep, run by another process
+            raise
         folder.fail(overrides, tell_error(error, f" in {said}"), traceback.format_exc())
         return None
     how = "finished before" if done else f"{time.monotonic() - began:.0f} s"

@@ -14,13 +14,13 @@ from vae_lab.storage.run_folder import RunFolder
 
 
 @record
-def main(path: str, parent: str) -> None:
+def main(path: str, parent: str, quiet: str = "") -> None:
     """Run the job; a failure is recorded for the agent, in process `parent`, of the group."""
     group.die_with_parent(int(parent))
     folder = RunFolder(path)
     with Interruption.heeded():
         job = prepare(OmegaConf.create(folder.config()), folder, labels={})
-        train(job, Console(quiet=group.rank() > 0))
+        train(job, Console(quiet=bool(quiet) or group.rank() > 0))
 
 
 if __name__ == "__main__":

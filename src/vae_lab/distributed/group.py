@@ -44,10 +44,11 @@ def rank() -> int:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) if is_member() else 0
 
 
-def launch(folder: Path, num_processes: int) -> None:
+def launch(folder: Path, num_processes: int, quiet: bool = False) -> None:
     """Run the job whose config.yaml lies in `folder` in that many processes of this machine.
 
-    A member that fails ends the group, and no member outlives this process.
+    Where `quiet`, the first member says no more than the others. A member that fails ends the
+    group, and no member outlives this process.
 
     Raises:
         InputError: With what the first member to fail has said.
@@ -63,7 +64,7 @@ def launch(folder: Path, num_processes: int) -> None:
         shutdown_timeout=600,  # seconds to save in, after the validation at hand
         logs_specs=DefaultLogsSpecs(str(logs), redirects=Std.ERR),
     )  # fmt: skip
-    command = ("-m", "vae_lab.commands.worker", str(folder), str(os.getpid()))
+    command = ("-m", "vae_lab.commands.worker", str(folder), str(os.getpid()), *["quiet"] * quiet)
     try:
         with _environment_of_members(num_processes):
             elastic_launch(config, sys.executable)(*command)

@@ -36,12 +36,14 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
     panels["elbo"].legend()
     panels["active_units"].yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     panels["active_units"].set_ylim(bottom=0, top=1.05 * len(kl) if kl else None)
+    looked = [epoch for epoch, m in epochs.items() if any("active_units" in name for name in m)]
+    after = f", after epoch {max(looked)}" if looked else ""
+    panels["kl"].set_title(f"KL of each unit of z, nats, the largest first{after}", fontsize=10)
     _bars(panels["kl"], sorted(kl, reverse=True))
     return figure
 
 
 def _bars(axes: Axes, kl: Sequence[float]) -> None:
-    axes.set_title("KL of each unit of z, nats, the largest first", fontsize=10)
     axes.bar(range(1, len(kl) + 1), kl)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="unit", xlim=(0.4, max(len(kl), 1) + 0.6))

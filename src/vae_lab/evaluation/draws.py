@@ -58,12 +58,19 @@ class DrawCheck:
             items_in_doubt=int(in_doubt.sum()),
         )
 
+    @property
+    def share(self) -> str:
+        """How many draws the rise is told from: about a tenth of them, one at the least."""
+        shares = min(SHARES, self.num_draws)
+        least, most = self.num_draws // shares, -(-self.num_draws // shares)
+        return str(least) if least == most else f"{least} or {most}"
+
     def doubts(self) -> list[str]:
         """A sentence for each reason to doubt the NLL; none where its draws give no sign."""
         told = []
         if self.rise_mean > STEEP_RISE:
             told.append(
-                f"the NLL still falls: {self.rise_mean:.2f} nats from {self.num_draws // SHARES} "
+                f"the NLL still falls: {self.rise_mean:.2f} nats from {self.share} "
                 f"draws to {self.num_draws}. Raise evaluate.num_draws."
             )
         if self.items_in_doubt:

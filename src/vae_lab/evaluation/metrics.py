@@ -31,28 +31,39 @@ def bits_per_dim(nats: float, dims: int, support: Support, dequantized: bool) ->
 
 
 class BoundMetrics(Metric):
-    """Means per datum, in nats: ELBO at beta = 1, rate, distortion, the objective's own value."""
+    """Means per datum, in nats: ELBO at beta = 1, rate, distortion, the objective's own value.
+
+    And the standard error of the ELBO's, from one value per datum.
+    """
 
     full_state_update = False
     total: Tensor
+    moments: Tensor  # sums of the ELBO and of its square
     count: Tensor
     NAMES = ("elbo", "rate", "distortion", "objective")
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("total", torch.zeros(len(self.NAMES)), dist_reduce_fx="sum")
+        zeros = torch.zeros(2, dtype=torch.float64)
+        self.add_state("moments", zeros, dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, trace: Trace, objective: Tensor) -> None:
         """Add a batch: its trace, and its objective per datum, (B,)."""
         rate = trace.kl.sum(0).mean(0)
         distortion = -trace.log_px.mean(0)
-        self.total += torch.stack([elbo(trace), rate, distortion, objective]).detach().sum(1)
+        bound = elbo(trace).detach()
+        self.total += torch.stack([bound, rate, distortion, objective]).detach().sum(1)
+        self.moments += torch.stack([bound.double(), bound.double().square()]).sum(1)
         self.count += len(objective)
 
     def compute(self) -> dict[str, Tensor]:
-        """Each name's mean over all items so far."""
-        return dict(zip(self.NAMES, self.total / self.count, strict=True))
+        """Each name's mean over all items so far, and `elbo_standard_error`."""
+        found = dict(zip(self.NAMES, self.total / self.count, strict=True))
+        mean, square = self.moments / self.count
+        variance = (square - mean.square()).clamp(min=0)
+        return {**found, "elbo_standard_error": (variance / (self.count - 1)).sqrt().float()}
 
 
 class LatentUnits(Metric):

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
+from vae_lab.objectives import ELBO
 from vae_lab.support import Support
 from vae_lab.terminal import say
 from vae_lab.training.module import VAEModule
@@ -41,9 +43,9 @@ def announcement(job: Job) -> list[str]:
             f"EMA of weights, decay warming up to {cfg.ema.decay}: validated, selected, tested and "
             "kept are the averaged ones."
         )
-    if module.objective.describe():
+    if module.trained:
         lines.append(
-            f"Trains another objective than the ELBO: {module.objective.describe()}. "
+            f"Trains another objective than the ELBO: {module.trained}. "
             f"{module.monitor} selects (monitor={cfg.monitor})."
         )
     if not all(latent.has_closed_form_kl for latent in job.trace.latents):
@@ -80,16 +82,24 @@ def report(
     table.add_column("value", justify="right", no_wrap=True)
     nats = "nats (log p(x|y))" if module.model.reads_labels else "nats"
     if best is not None:
-        table.add_row(f"best {module.monitor}, {nats}", f"{best:.2f}")
+        own = f" ({module.trained})" if module.monitor == "val/objective" else ""
+        table.add_row(f"best {module.monitor}{own}, {nats}", f"{best:.2f}")
         table.add_row("its epoch", f"{best_epoch} of {job.trainer.current_epoch}")
     else:
         table.add_row(f"train/elbo of the last epoch, {nats}", f"{metrics['train/elbo']:.2f}")
-    units = {"bits_per_dim": "", "active_units": f" of {module.model.num_units}"}
+    units = {
+        "bits_per_dim": "",
+        "active_units": f" of {module.model.num_units}",
+        "objective": f" ({module.trained}), nats",
+    }
     for name, value in metrics.items():
         split, _, metric = name.partition("/")
-        if split == "test" and (metric != "objective" or module.objective.describe()):
+        shown = metric in BoundMetrics.NAMES or metric in units
+        if split == "test" and shown and (metric != "objective" or module.trained):
             digits = 3 if metric == "bits_per_dim" else 2
-            table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}")
+            error = metrics.get(f"{name}_standard_error")
+            within = "" if error is None else f" +- {error:.2f}"
+            table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}{within}")
     say(console, job.cfg.name)
     console.print(table)
     for line in remarks(module, best_epoch, job.trainer.current_epoch, metrics):
@@ -119,11 +129,15 @@ def remarks(
         )
     split = next(name for name in ("test", "val", "train") if f"{name}/rate" in metrics)
     rate, active = metrics[f"{split}/rate"], metrics.get(f"{split}/active_units")
-    if rate < COLLAPSED or active == 0:
+    found = ""
+    if rate < COLLAPSED:
         units = "" if active is None else f", {active:.0f} units active"
-        lines.append(
-            f"Collapsed: the posterior is nearly the prior (rate {rate:.2g} nats{units}), so z "
-            "tells little of x. What helps: a warm-up (objective/beta=linear_warmup), a smaller "
-            "weight of the KL (objective.beta.value), a weaker decoder."
-        )
+        found = f"Collapsed: the posterior is nearly the prior (rate {rate:.2g} nats{units}), so z"
+    elif active == 0:
+        found = f"No unit's mean varies with x (0 active), though the rate is {rate:.2g} nats: it"
+    if found:
+        has_beta = isinstance(module.objective, ELBO)
+        helps = "a warm-up (objective/beta=linear_warmup), a smaller weight of the KL "
+        helps = f"{helps}(objective.beta.value), " * has_beta + "a weaker decoder"
+        lines.append(f"{found} tells little of x. What helps: {helps}.")
     return lines

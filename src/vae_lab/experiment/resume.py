@@ -85,17 +85,6 @@ def check_folder(cfg: DictConfig, folder: RunFolder) -> None:
         )
 
 
-def is_anothers(cfg: DictConfig, folder: RunFolder) -> bool:
-    """Whether another job than `cfg` has its run in `folder`, or is at work in it."""
-    try:
-        stored = folder.config()
-    except InputError:
-        return True  # whose, nobody can tell
-    if stored is None:
-        return folder.is_held or folder.has_checkpoints or bool(folder.strangers)
-    return folder.is_held or bool(stored["config_digest"] != digest(cfg))
-
-
 def check_goes_on(stored: Mapping[str, Any] | None, path: Path, content: dict[str, Any]) -> None:
     """Raise InputError unless training can go on from a checkpoint.
 

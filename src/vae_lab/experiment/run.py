@@ -83,7 +83,7 @@ def _run(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any], consol
             folder.begin(OmegaConf.to_yaml(job.cfg, resolve=True))
         if job.processes == 1 or group.is_member():
             return train(job, console)
-        group.launch(folder.path, job.trainer.num_devices)
+        group.launch(folder.path, job.trainer.num_devices, console.quiet)
     return _finished(folder)
 
 
@@ -120,7 +120,7 @@ def train(job: Job, console: Console) -> Run:
         best, best_epoch = _best(job.trainer)
         if group.rank() == 0:
             selected = {"monitor": module.monitor, "best": best, "best_epoch": best_epoch}
-            told = {"objective": module.objective.describe(), "measure": record["measure"]}
+            told = {"objective": module.trained, "measure": record["measure"]}
             job.folder.finish({"metrics": metrics, **selected, **told})
             if not job.cfg.lr_find:
                 report(console, job, best, best_epoch, metrics)

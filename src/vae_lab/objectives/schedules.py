@@ -35,7 +35,8 @@ class Constant(Schedule):
         self.value = float(value)
 
     def describe(self) -> str:
-        return "" if self.value == 1 else f"beta {self.value:g}"
+        no_bound = ", no bound" * (self.value < 1)
+        return "" if self.value == 1 else f"beta {self.value:g}{no_bound}"
 
     def forward(self, epoch: Tensor) -> Tensor:
         return torch.full_like(epoch, self.value)

@@ -1,9 +1,11 @@
-"""A sweep: Hydra's hooks round its jobs. What is checked before, named within, and told after."""
+"""A sweep: Hydra's hooks round its jobs. What is checked before, and told after."""
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
+from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -16,14 +18,16 @@ from omegaconf import DictConfig, read_write
 from rich.console import Console
 
 from vae_lab.config import build
-from vae_lab.config.complete import with_facts
+from vae_lab.config.complete import digest, with_facts
+from vae_lab.config.explain import explain
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
-from vae_lab.errors import InputError, one_line
+from vae_lab.errors import InputError, explained, one_line
 from vae_lab.evaluation.measure import Measure
-from vae_lab.storage.files import atomic_file, read_json
-from vae_lab.sweeps.differences import short, value
+from vae_lab.storage.files import atomic_file
+from vae_lab.storage.run_folder import RunFolder
+from vae_lab.sweeps.names import as_job
 from vae_lab.terminal import tell
 
 _INDIFFERENT = ("batch_size", "num_workers")
@@ -92,8 +96,10 @@ def _begin(config: DictConfig) -> None:
     folder = Path(config.hydra.sweep.dir)
     asked = _overrides(config)
     is_search = "direction" in config.hydra.sweeper  # it ranks its jobs
-    if is_search:
+    if is_search:  # its jobs' folders are all new
         _check_search(asked)
+    else:
+        _check_jobs(asked, folder)
     folder.mkdir(parents=True, exist_ok=True)
     swept = [override for override in asked if override.is_sweep_override()]
     if is_search:
@@ -106,13 +112,32 @@ def _begin(config: DictConfig) -> None:
         part.write_text(json.dumps(told) + "\n")
 
 
+def _check_jobs(asked: Sequence[Override], folder: Path) -> None:
+    """Refuse a folder in which a job of another sweep has its run, or in which one is at work."""
+    for number, chosen in enumerate(product(*map(_choices, asked))):
+        run = RunFolder(folder / str(number))
+        if run.is_held:
+            raise InputError(f"{run} is in use by another process: wait for its end.")
+        stored = None
+        with suppress(InputError):  # its own job says what is wrong with it
+            stored = run.config()
+        if stored is None:
+            continue
+        with explained(partial(explain, overrides=chosen)):
+            cfg = as_job(compose("train", list(chosen)))
+        if stored["config_digest"] != digest(cfg):
+            raise InputError(
+                f"{run} holds a run of another sweep: set hydra.sweep.dir to a new folder."
+            )
+
+
 def _overrides(config: DictConfig) -> list[Override]:
     """What the command line and the sweeper's parameters ask for; the command line has the say."""
     task = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
-    told = {override.get_key_element() for override in task}
     params = config.hydra.sweeper.get("params") or {}
-    preset = [f"{key}={value}" for key, value in params.items() if key not in told]
-    return [*OverridesParser.create().parse_overrides(preset), *task]
+    preset = [f"{key}={value}" for key, value in params.items()]
+    every = [*OverridesParser.create().parse_overrides(preset), *task]
+    return list({override.get_key_element(): override for override in every}.values())
 
 
 def _check_search(asked: Sequence[Override]) -> None:
@@ -185,38 +210,3 @@ def _count_trials(hydra: DictConfig, folder: Path) -> None:
         sweeper.n_trials = max(0, sweeper.n_trials - len(ended))
         # every job is composed anew, and in Hydra 1.4 must come to the same sweeper
         hydra.overrides.hydra.append(f"hydra.sweeper.n_trials={sweeper.n_trials}")
-
-
-# Within a job
-
-
-def job_name(sweep: Path, overrides: Mapping[str, str]) -> tuple[str, str]:
-    """A job's name, which tells the choices that its sweep varies, "" where it varies none.
-
-    And how many jobs there are, in words, such as "/12"; "" where that is not known. Raises
-    InputError where the sweep's own note cannot be read.
-    """
-    path = sweep / "sweep.json"
-    note = read_json(path, varied=list) if path.is_file() else {"varied": []}
-    varied, count = note["varied"], note.get("jobs")
-    ordered = sorted(overrides, key=lambda key: key == "seed")
-    told = in_words({key: overrides[key] for key in ordered if key in varied})
-    return ", ".join(told), f"/{count}" if count else ""
-
-
-def in_words(choices: Mapping[str, str]) -> list[str]:
-    """Choices in few words: `encoder=conv`, `lr=0.0007`; a model or data set is its own.
-
-    >>> in_words({"model": "cvae", "model/encoder": "conv", "optimizer.lr": "0.00069999999"})
-    ['cvae', 'encoder=conv', 'lr=0.0007']
-    """
-    names = short([key.replace("/", ".") for key in choices])
-    numbers = [value(text) for text in choices.values()]
-    said = [
-        f"{n:.3g}" if isinstance(n, float) else t
-        for n, t in zip(numbers, choices.values(), strict=True)
-    ]
-    return [
-        text if key in ("model", "data") else f"{name}={text}"
-        for key, name, text in zip(choices, names, said, strict=True)
-    ]

@@ -26,8 +26,12 @@ class Result:
 
     @property
     def ranked_with(self) -> tuple[Measure, str, str]:
-        """What another's `best` must have in common with this one's to be ranked with it."""
-        return self.measure, self.monitor, self.objective
+        """What another's `best` must have in common with this one's to be ranked with it.
+
+        The ELBO is the same whatever was trained; the objective's own value is not.
+        """
+        own = self.objective if self.monitor == "val/objective" else ""
+        return self.measure, self.monitor, own
 
 
 @dataclass(frozen=True)
@@ -96,4 +100,7 @@ def _read(kind: type[T], path: Path) -> T | None:
     except FileNotFoundError:
         return None
     except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read: it is cut short, or not vae-lab's.") from error
+        raise InputError(
+            f"{path} cannot be read: it is cut short, or not vae-lab's. Remove it, and the command "
+            "that made it makes it again."
+        ) from error

@@ -10,10 +10,11 @@ from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
+from rich.text import Text
 
-from vae_lab.evaluation.measure import Measure
 from vae_lab.sweeps.differences import short
 from vae_lab.sweeps.rows import Row, blocks
+from vae_lab.sweeps.runs import Result
 from vae_lab.terminal import say
 
 PRINTED = {
@@ -50,12 +51,17 @@ def _described(group: Sequence[Row], table: Sequence[Row] = ()) -> list[dict[str
     ]
 
 
-def _title(measure: Measure | None, table: Sequence[Row]) -> str:
-    """A measure in words; with its hashes where another's are the same words."""
-    if measure is None:
+def _title(example: Result | None, table: Sequence[Row]) -> str:
+    """What the rows ranked with `example` have in common, in words.
+
+    A measure is told with its hashes where another's are the same words.
+    """
+    if example is None:
         return "failed or unfinished"
+    measure, _, objective = example.ranked_with
     alike = {row.measure for row in table if row.measure and row.measure.words() == measure.words()}
-    return str(measure) if len(alike) > 1 else measure.words()
+    told = str(measure) if len(alike) > 1 else measure.words()
+    return ". ".join(filter(None, [told, objective]))
 
 
 def _number(row: Row, name: str, between: str = " ") -> str:
@@ -70,11 +76,12 @@ def _number(row: Row, name: str, between: str = " ") -> str:
 
 
 def print_table(table: Sequence[Row], console: Console) -> None:
-    """Print the rows of each measure; nothing is cut, however narrow the terminal."""
-    for measure in dict.fromkeys(row.measure for row in table):
-        group = [row for row in table if row.measure == measure]
-        console.print(f"\n[bold]{_title(measure, table)}[/]", highlight=False)
-        choices = _described(group, () if measure else table)
+    """Print what may be ranked, block by block; nothing is cut, however narrow the terminal."""
+    for group in blocks(table):
+        example = group[0].example
+        console.print(Text(f"\n{_title(example, table)}", "bold"))
+        alike = [row for row in table if example is None or row.measure == example.measure]
+        choices = _described(group, alike)
         layouts = (
             _grid(group, choices, *how) for how in ((False, " "), (False, "\n"), (True, "\n"))
         )
@@ -83,8 +90,6 @@ def print_table(table: Sequence[Row], console: Console) -> None:
             if Measurement.get(console, wide, grid).maximum <= console.width:
                 break
         console.print(grid, highlight=False)
-        if len(blocks(group)) > 1:
-            console.print("`best` of rows between two lines is one thing; others' is another.")
 
 
 def print_best(table: Sequence[Row], console: Console) -> None:
@@ -101,10 +106,9 @@ def print_best(table: Sequence[Row], console: Console) -> None:
 def _grid(
     group: Sequence[Row], told: Sequence[dict[str, str]], joined: bool, between: str
 ) -> Table:
-    """Rows of one measure; what is told of each `joined` in one column; `between` mean and sd."""
+    """Rows of one block; what is told of each `joined` in one column; `between` mean and sd."""
     shown = [name for name in ("best", *PRINTED) if any(name in row.values for row in group)]
-    monitors = {row.example.monitor for row in group if row.example}
-    best = f"best\n{monitors.pop()}" if len(monitors) == 1 else "best"
+    best = f"best\n{group[0].example.monitor}" if group[0].example else "best"
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ["configuration"] if joined else told[0]:
         grid.add_column(name, overflow="fold")
@@ -114,22 +118,19 @@ def _grid(
     lost = any(row.failed or row.unfinished for row in group)
     if lost:
         grid.add_column("")
-    for block in blocks(group):
-        for row in block:
-            choices = told[group.index(row)]
-            ends = {"failed": row.failed, "unfinished": row.unfinished}
-            grid.add_row(
-                *([_sentence(choices)] if joined else choices.values()), str(row.seeds),
-                *(_number(row, name, between) for name in shown),
-                *([", ".join(f"{n} {how}" for how, n in ends.items() if n)] if lost else []),
-                style="bold" if row.is_best else None,
-            )  # fmt: skip
-        grid.add_section()
+    for row, choices in zip(group, told, strict=True):
+        ends = {"failed": row.failed, "unfinished": row.unfinished}
+        grid.add_row(
+            *([_sentence(choices)] if joined else choices.values()), str(row.seeds),
+            *(_number(row, name, between) for name in shown),
+            *([", ".join(f"{n} {how}" for how, n in ends.items() if n)] if lost else []),
+            style="bold" if row.is_best else None,
+        )  # fmt: skip
     return grid
 
 
 def _sentence(choices: dict[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in choices.items()) or "all"
+    return " ".join(f"{name}={value}" for name, value in choices.items() if value) or "all"
 
 
 # Drawing
@@ -152,8 +153,7 @@ def plot(table: Sequence[Row]) -> Figure:
         panel.set_ylim(len(group) - 0.5, -0.5)
         example = group[0].example
         assert example is not None
-        title = ". ".join(filter(None, [_title(example.measure, table), example.objective]))
-        panel.set_title(textwrap.fill(title, 80), fontsize="small", loc="left")
+        panel.set_title(textwrap.fill(_title(example, table), 80), fontsize="small", loc="left")
         panel.set_xlabel(f"best {example.monitor}, nats: each seed, mean and sd", fontsize="small")
         panel.grid(axis="x", alpha=0.3)
     return figure

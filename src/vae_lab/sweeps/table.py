@@ -24,8 +24,7 @@ from vae_lab.terminal import say
 def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> int:
     """Print the table over all runs below `folders`, and write table.csv and table.png to `out`.
 
-    A sweep's is logged to W&B where its jobs are. Returns how many jobs have not come to their
-    end, or cannot be read.
+    A sweep's is logged to W&B where its jobs are. Returns how many jobs failed or cannot be read.
 
     Args:
         out: Where the table is written; without `folders`, the runs below are those compared.
@@ -46,6 +45,7 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
         first, *more = [job.folder for job in found if job.problem == problem]
         say(console, f"failed: {first}{f' and {len(more)} more' * bool(more)}: {problem}")
     try:
+        out.mkdir(parents=True, exist_ok=True)
         with atomic_file(out / "table.csv") as part, part.open("w", newline="") as file:
             csv.writer(file).writerows([header, *lines])
         plot(table).savefig(out / "table.png", dpi=120)
@@ -55,7 +55,7 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
     if (out / "sweep.json").is_file():
         _log(out, found, header, lines)
     print_best(table, console)
-    return sum(row.failed + row.unfinished for row in table)
+    return sum(row.failed for row in table)
 
 
 def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
@@ -93,7 +93,7 @@ def _log(sweep: Path, found: Sequence[Job], header: list[str], lines: list[list[
 
 
 def main() -> None:
-    """The command; bad input ends in one line and status 1, runs that did not end in the latter."""
+    """The command; bad input ends in one line and status 1, runs that failed in the latter."""
     parser = argparse.ArgumentParser(
         "vae-lab table", description="Compare any runs: what differs, and mean +- sd over seeds."
     )

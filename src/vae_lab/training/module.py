@@ -78,6 +78,13 @@ class VAEModule(L.LightningModule):
         self.units = LatentUnits(model.num_units)  # of the evaluation under way
         self._started, self._seconds_before = time.monotonic(), 0.0
 
+    @property
+    def trained(self) -> str:
+        """What else than the ELBO is trained, in a few words; empty where nothing is."""
+        draws = self.estimator.num_draws  # some bounds rise with them
+        told = [self.objective.describe(), f"{draws} draws" * (draws > 1)]
+        return ", ".join(filter(None, told)) if told[0] else ""
+
     def past_warmup(self) -> bool:
         """Whether the objective is, after this epoch, what it will stay: selection may start."""
         return self.current_epoch + 1 >= self.objective.warmup_epochs
@@ -168,6 +175,9 @@ class VAEModule(L.LightningModule):
         bits = bits_per_dim(-float(found["elbo"]), dims, support, self.dequantized)
         if bits is not None:
             found["bits_per_dim"] = torch.tensor(bits)
+        error = found.pop("elbo_standard_error")
+        if split == "test" and error.isfinite():  # of one item there is none
+            found["elbo_standard_error"] = error
         if split != "train":  # the centre of a posterior is no business of a training step
             found["active_units"] = self.units.compute()["active"].sum()
             self.units.reset()
