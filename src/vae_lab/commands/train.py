@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vae_lab.commands.cli import tell_error
-from vae_lab.config.compose import _as_dict, compose_config
+from vae_lab.config.compose import as_dict, compose_config
 from vae_lab.config.explain import check_choices, explain
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted
@@ -37,7 +37,7 @@ def train_task(cfg: DictConfig) -> float | None:
     folder, labels = RunFolder(job.runtime.output_dir), _labels(job)
     if job.mode is not RunMode.MULTIRUN:
         return _train(cfg, folder, labels, job, Console()).best
-    sweep, overrides = Path(job.sweep.dir).resolve(), _as_dict(job.overrides.task)
+    sweep, overrides = Path(job.sweep.dir).resolve(), as_dict(job.overrides.task)
     labels |= {"group": "/".join(sweep.parts[-2:]), "overrides": overrides}
     said, console, began = f"job {job.job.num + 1}", Console(), time.monotonic()
     try:
@@ -109,6 +109,6 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
 def _labels(hydra: HydraConf) -> dict[str, Any]:
     """A run's name: its model and data, and what else was chosen that changes what is learnt."""
     named = ("experiment", "model/", "objective", "estimator", "optimizer", "scheduler", "ema")
-    choices, asked = hydra.runtime.choices, _as_dict(hydra.overrides.task)
+    choices, asked = hydra.runtime.choices, as_dict(hydra.overrides.task)
     chosen = {key: asked[key] for key in sorted(asked) if key in choices and key.startswith(named)}
     return {"name": " ".join([f"{choices['model']}-{choices['data']}", *in_words(chosen)])}

@@ -8,11 +8,11 @@ environment variable VAE_LAB_TRUST names: nothing else, above all not from a che
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pkgutil import resolve_name
-from typing import Any
+from typing import Any, get_origin
 
-import hydra
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.profilers import Profiler
@@ -21,8 +21,8 @@ from omegaconf import OmegaConf
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from vae_lab.arguments import PART, checked, described
-from vae_lab.config.compose import conf_dir
+from vae_lab.arguments import PART, checked, described, required
+from vae_lab.config.compose import HYDRA, config_dirs
 from vae_lab.config.settings import kinds
 from vae_lab.data import DataSettings
 from vae_lab.errors import InputError, one_line, unknown
@@ -32,6 +32,12 @@ _ALLOWED: dict[str, tuple[type, ...]] = {
     "torch.optim": (Optimizer, LRScheduler),
     "lightning.pytorch": (Trainer, Logger, Callback, Profiler, Strategy),
 }
+
+_PARTS = (
+    "model", "data", "estimator", "objective", "optimizer", "scheduler", "trainer", "logger",
+    "early_stopping", "ema", "gradient_skip", "profiler",
+)  # fmt: skip
+"""Keys under which the train command has a part, or nothing."""
 
 _NEVER_YOURS = {*sys.stdlib_module_names, "hydra", "lightning", "numpy", "omegaconf", "torch"}
 """Packages that nobody should be told to trust: they run whatever they are given."""
@@ -54,6 +60,11 @@ def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
     Raises:
         InputError: For code outside what may be built, or that does not exist.
     """
+    if "." not in str(target):
+        raise InputError(
+            f"_target_ must be the dotted path of a class, such as torch.optim.Adam, not "
+            f"{'null' if target is None else target}."
+        )
     packages = (*packages, *trusted())
     package = next((p for p in packages if str(target).startswith(f"{p}.")), None)
     if package is None:
@@ -78,7 +89,7 @@ def locate(target: str, packages: tuple[str, ...] = tuple(_ALLOWED)) -> type:
 def whitelist(option: str) -> dict[str, Any]:
     """All packages, as an option of Hydra's functions that 1.4 wants to be given and 1.3 lacks."""
     names = [f"{package}.*" for package in (*_ALLOWED, *trusted())]
-    return {option: names} if hydra.__version__ >= "1.4" else {}
+    return {option: names} if HYDRA >= (1, 4) else {}
 
 
 def check_parts(
@@ -86,6 +97,7 @@ def check_parts(
     path: str = "",
     packages: tuple[str, ...] = tuple(_ALLOWED),
     complete: bool = True,
+    late: bool = False,
 ) -> Any:
     """Check every part's class, and its arguments' names and values, before any is built.
 
@@ -94,18 +106,19 @@ def check_parts(
         path: Where in the whole configuration it stands.
         packages: As for `locate`.
         complete: Whether all is filled in; if not, any value may be null for now.
+        late: Whether it must be a partial, since others know the rest of its arguments.
 
     Returns:
         The same, plain, each argument as its annotation has it.
 
     Raises:
         InputError: For code outside what may be built, for a misspelt argument, listing what
-            exists (Hydra alone finds one of a partial only when that is called), and for a value
-            that the argument may not have.
+            exists (Hydra alone finds one of a partial only when that is called), for one that is
+            missing, and for a value that the argument may not have.
     """
     node: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
     if isinstance(node, dict):
-        known = _arguments_of(node, path, packages) if "_target_" in node else {}
+        known = _arguments_of(node, path, packages, late) if "_target_" in node else {}
         return {
             key: _checked(
                 f"{path}.{key}" if path else str(key), value, known.get(key), packages, complete
@@ -118,29 +131,49 @@ def check_parts(
 
 
 def _arguments_of(
-    node: Mapping[Any, Any], where: str, packages: tuple[str, ...]
+    node: Mapping[Any, Any], where: str, packages: tuple[str, ...], late: bool
 ) -> Mapping[str, Any]:
     part = locate(node["_target_"], packages)
-    known = {**kinds(part), **(kinds(DataSettings) if where == "data" else {})}
+    parts = [part, DataSettings] if where == "data" else [part]
+    known = {name: kind for each in parts for name, kind in kinds(each).items()}
     for key in node:
         if key in ("_args_", "_recursive_", "_convert_") or (
             not str(key).startswith("_") and key not in known
         ):
             raise unknown(f"argument of {where} ({part.__name__})", str(key), known)
+    if node.get("_partial_"):
+        return known
+    if late:
+        raise InputError(f"{where} is built late: its YAML needs `_partial_: true`.")
+    for name in (name for each in parts for name in required(each)):
+        if name not in node:
+            raise InputError(f"{where} ({part.__name__}) lacks {name}: say +{where}.{name}=...")
     return known
 
 
 def _checked(key: str, value: Any, kind: Any, packages: tuple[str, ...], complete: bool) -> Any:
-    found = check_parts(value, key, packages, complete)
+    late = get_origin(kind) in (Callable, partial) or key in ("objective", "optimizer", "scheduler")
+    found = check_parts(value, key, packages, complete, late)
+    if key in _PARTS or key.rpartition(".")[0] == "callbacks":
+        if value and not (isinstance(value, dict) and "_target_" in value):
+            raise _no_part(key, value)
+        return found
     if kind is None or _holds_part(value):
         return found
-    group = conf_dir() / key.replace(".", "/")
     if value is None and not complete and described(kind) != PART:
         return found
-    if described(kind) == PART and group.is_dir():
-        names = sorted(file.stem for file in group.glob("*.yaml"))
-        raise InputError(f"{key} must be a part. Say {key.replace('.', '/')}={' or '.join(names)}.")
+    if described(kind) == PART:
+        raise _no_part(key, value)
     return checked(key, found, kind)
+
+
+def _no_part(key: str, value: Any) -> InputError:
+    """What to say where a part should be; the choices are those of the command line's folders."""
+    group = key.replace(".", "/")
+    files = [file for top in config_dirs(sys.argv[1:]) for file in (top / group).glob("*.yaml")]
+    names = sorted({file.stem for file in files if file.stem[0] != "_"} - {"none"})
+    say = f". Say {group}={' or '.join(names)}." if names else f", with a _target_, not {value}."
+    return InputError(f"{key} must be a part{say}")
 
 
 def _holds_part(node: Any) -> bool:

@@ -1,5 +1,6 @@
 """From configuration to objects."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -33,9 +34,10 @@ def _cannot_build(where: str, error: BaseException) -> InputError:
         return InputError(str(error))
     if (exhausted := out_of_memory(error)) is not None:
         return exhausted
-    late = isinstance(error, TypeError) and "missing" in str(error)
-    hint = ". Its YAML may lack `_partial_: true`, which parts that are built late need" * late
-    return InputError(f"{where} cannot be built: {one_line(error)}{hint}")
+    lacks = re.match(r"(\w+)\.__init__\(\) missing .*?: (.*)", one_line(error).partition(": ")[2])
+    if isinstance(error, TypeError) and lacks:
+        return InputError(f"{where} cannot be built: {lacks[1]} lacks {lacks[2]}: add it with +.")
+    return InputError(f"{where} cannot be built: {one_line(error)}")
 
 
 def instance(cfg: Any, where: str, **arguments: Any) -> Any:
@@ -100,7 +102,9 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
 def _rehearse(module: VAEModule, has_val: bool) -> None:
     """One step on a parameter that does not matter: partials refuse arguments only when called."""
     with explained(partial(_cannot_build, "optimizer or scheduler")):
-        optimizer = module.optimizer([{"params": [nn.Parameter(torch.zeros(()))]}])
+        parameter = nn.Parameter(torch.zeros(()))
+        parameter.grad = torch.zeros(())  # which SparseAdam refuses, only when it steps
+        optimizer = module.optimizer([{"params": [parameter]}])
         scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
         optimizer.step()
         if isinstance(scheduler, ReduceLROnPlateau) and not has_val:
@@ -112,6 +116,7 @@ def _rehearse(module: VAEModule, has_val: bool) -> None:
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
     """Lightning's Trainer with its callbacks; without validation data, none that select on it."""
     _check_hardware(cfg)
+    _check_places(cfg)
     options = ("early_stopping", "ema", "gradient_skip")
     nodes = {**cfg.callbacks, **{name: cfg[name] for name in options if cfg[name]}}
     if not has_val:
@@ -140,6 +145,16 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
     )
     assert isinstance(built, Trainer)
     return built
+
+
+def _check_places(cfg: DictConfig) -> None:
+    for name in ("best", "last"):
+        place = (cfg.callbacks.get(name) or {}).get("dirpath")
+        if place is not None and place != f"{cfg.run_dir}/checkpoints":
+            raise InputError(
+                f"callbacks.{name}.dirpath={place}: leave it out. Checkpoints are looked for in "
+                "checkpoints/ in the run folder, which hydra.run.dir sets."
+            )
 
 
 def _check_hardware(cfg: DictConfig) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import hydra
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from packaging.version import Version
 
 # Hydra 1.3 warns unless it is told which version's defaults are meant, and 1.4 if it is.
-VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__ < "1.4" else {}
+HYDRA = Version(hydra.__version__).release
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if HYDRA < (1, 4) else {}
 
 
 def conf_dir() -> Path:
@@ -71,7 +73,8 @@ def _load(file: Path) -> Any:
     return OmegaConf.load(file) if file.is_file() else {}
 
 
-def _as_dict(overrides: Sequence[str]) -> dict[str, str]:
+def as_dict(overrides: Sequence[str]) -> dict[str, str]:
+    """What overrides say, by key."""
     pairs = (override.lstrip("+~").partition("=") for override in overrides)
     return {key: value for key, _, value in pairs}
 

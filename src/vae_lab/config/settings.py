@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from lightning.pytorch import Trainer
 from omegaconf import DictConfig, OmegaConf
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lab.arguments import (
     Count,
@@ -26,9 +26,9 @@ from vae_lab.arguments import (
     checked,
 )
 
-Part = Count | Share
+Batches = Count | Share
 """So many batches, or a share of them."""
-Fraction = Annotated[float, Gt(0), Lt(1)]
+Decay = Annotated[float, Ge(0), Lt(1)]
 
 
 class TrainSettings:
@@ -76,11 +76,11 @@ class TrainerBounds:
     max_steps: Count | Literal[-1]
     min_epochs: Natural | None
     min_steps: Natural | None
-    limit_train_batches: Part | None
-    limit_val_batches: Part | None
-    limit_test_batches: Part | None
+    limit_train_batches: Batches | None
+    limit_val_batches: Batches | None
+    limit_test_batches: Batches | None
     overfit_batches: Natural | Share
-    val_check_interval: Part | None
+    val_check_interval: Batches | None
     check_val_every_n_epoch: Count | None
     num_sanity_val_steps: Natural | Literal[-1]
     log_every_n_steps: Natural
@@ -93,10 +93,11 @@ class OptimizerBounds:
     """Of torch's optimisers."""
 
     lr: Positive
-    betas: tuple[Annotated[float, Ge(0), Lt(1)], ...]
+    betas: tuple[Decay, Decay]
     eps: NonNegative
     weight_decay: NonNegative
     momentum: NonNegative
+    maximize: Literal[False]  # a loss is minimised
 
 
 class SchedulerBounds:
@@ -107,16 +108,23 @@ class SchedulerBounds:
     step_size: Count
     total_iters: Count
     gamma: Positive
-    factor: Fraction
+    factor: Annotated[float, Gt(0), Lt(1)]
     patience: Natural
     cooldown: Natural
     eta_min: NonNegative
+
+
+class PlateauBounds:
+    """Of the schedule that looks at the monitor, which is the larger the better."""
+
+    mode: Literal["max"]
 
 
 _BOUNDS: dict[type, type] = {
     Trainer: TrainerBounds,
     Optimizer: OptimizerBounds,
     LRScheduler: SchedulerBounds,
+    ReduceLROnPlateau: PlateauBounds,
 }
 
 

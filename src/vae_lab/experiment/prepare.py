@@ -115,7 +115,7 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
     loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
     trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
-    _check_length(cfg, module.objective, len(datamodule.train_dataloader()))
+    _check_length(cfg, trainer, module.objective, len(datamodule.train_dataloader()))
     return Job(
         cfg,
         folder,
@@ -170,11 +170,23 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
     }
 
 
-def _check_length(cfg: DictConfig, objective: Objective, batches_per_epoch: int) -> None:
-    max_epochs, max_steps = cfg.trainer.max_epochs, cfg.trainer.get("max_steps", -1)
+def _check_length(
+    cfg: DictConfig, trainer: Trainer, objective: Objective, batches_per_epoch: int
+) -> None:
+    limit, every = trainer.limit_train_batches, trainer.val_check_interval
+    taken = min(limit, batches_per_epoch) if isinstance(limit, int) else batches_per_epoch
+    for key, batches, most in (
+        ("accumulate_grad_batches", trainer.accumulate_grad_batches, batches_per_epoch),
+        ("val_check_interval", every if trainer.check_val_every_n_epoch else 1, taken),
+    ):
+        if isinstance(batches, int) and batches > most:
+            raise InputError(
+                f"trainer.{key}={batches} is more than the {most} batches of an epoch: lower it."
+            )
+    max_epochs, max_steps = trainer.max_epochs, cfg.trainer.get("max_steps", -1)
     epochs = float("inf") if max_epochs in (None, -1) else max_epochs
     if max_steps != -1:
-        steps = max_steps * cfg.trainer.accumulate_grad_batches
+        steps = max_steps * trainer.accumulate_grad_batches
         epochs = min(epochs, steps / batches_per_epoch)
     if objective.warmup_epochs > epochs:
         raise InputError(

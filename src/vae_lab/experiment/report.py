@@ -60,11 +60,12 @@ def announcement(job: Job) -> list[str]:
 
 def _global_batch(job: Job) -> list[str]:
     """What one step sees, where that is more than the batch that was asked for."""
-    accumulated, size = job.cfg.trainer.accumulate_grad_batches, job.cfg.data.batch_size
+    accumulated, size = job.trainer.accumulate_grad_batches, job.cfg.data.batch_size
     shares = [f"{job.processes} processes"] * (job.processes > 1)
     shares += [f"{accumulated} batches a step"] * (accumulated > 1)
     total = job.processes * accumulated * size
-    told = f"each of {size}: a global batch of {total}, learning rate {job.cfg.optimizer.lr}"
+    rate = job.cfg.optimizer.get("lr", "torch's own")
+    told = f"each of {size}: a global batch of {total}, learning rate {rate}"
     return [f"{', '.join(shares)}, {told} as configured."] if shares else []
 
 
