@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -76,11 +77,15 @@ def _unknown_key_of(node: DictConfig, path: str, name: str, overrides: Sequence[
     if path:
         return unknown(f"key of {path}", name, map(str, node))
     ours = {key: value for key, value in node.items_ex(resolve=False) if key != "hydra"}
-    for key in _keys(OmegaConf.to_container(OmegaConf.create(ours))):
+    keys = list(_keys(OmegaConf.to_container(OmegaConf.create(ours))))
+    for key in keys:
         if f"_{key.rpartition('.')[2]}".endswith(f"_{name}"):  # lr, epochs, batch_size, by habit
             values = [o.partition("=")[2] for o in overrides if o.startswith(f"{name}=")]
             say = f" Say {key}={values[-1]}." if values else ""
             return InputError(f"unknown key '{name}'. Did you mean '{key}'?{say}")
+    known = {key.rpartition(".")[2]: key for key in keys}  # a slip: `bacth_size`
+    for close in get_close_matches(name, known, 1):
+        return InputError(f"unknown key '{name}'. Did you mean '{known[close]}'?")
     return unknown("key", name, map(str, ours))
 
 

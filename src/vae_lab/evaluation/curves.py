@@ -46,6 +46,6 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
 def _bars(axes: Axes, kl: Sequence[float]) -> None:
     axes.bar(range(1, len(kl) + 1), kl)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="unit", xlim=(0.4, max(len(kl), 1) + 0.6))
+    axes.set(xlabel="unit, by rank", xlim=(0.4, max(len(kl), 1) + 0.6))
     if not kl:
         axes.text(0.5, 0.5, "the KL is no sum over units", ha="center", transform=axes.transAxes)

@@ -20,11 +20,11 @@ COLLAPSED = 0.1
 def announcement(job: Job) -> list[str]:
     """The lines that say what is about to happen, above all where one would not assume it."""
     cfg, datamodule, module = job.cfg, job.datamodule, job.module
-    sizes = "/".join(str(count) for count in module.record["data"]["sizes"].values())
+    sizes = ", ".join(f"{count} {name}" for name, count in module.record["data"]["sizes"].items())
     how = datamodule.preparation.describe()
     lines = [
-        f"{cfg.name}: {module.record['parameters']:,} parameters, {datamodule.source.name} {sizes} "
-        f"(split {datamodule.split_hash}, {how}), seed {cfg.seed}",
+        f"{cfg.name}: {module.record['parameters']:,} parameters, seed {cfg.seed}",
+        f"{datamodule.source.name}: {sizes} (split {datamodule.split_hash}, {how})",
         f"Run folder: {job.folder}",
     ]
     if job.start is not None:
@@ -97,7 +97,7 @@ def report(
         split, _, metric = name.partition("/")
         shown = metric in BoundMetrics.NAMES or metric in units
         if split == "test" and shown and (metric != "objective" or module.trained):
-            digits = 3 if metric == "bits_per_dim" else 2
+            digits = {"bits_per_dim": 3, "active_units": 0}.get(metric, 2)
             error = metrics.get(f"{name}_standard_error")
             within = "" if error is None else f" +- {error:.2f}"
             table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}{within}")

@@ -20,9 +20,10 @@ WHOLE, LAST = 1, 4  # kinds of a record at which it ends; others go on
 def mended_history(save_dir: Path, run_id: str) -> Iterator[dict[str, Any]]:
     """The rows that earlier attempts of a run logged offline, in order, by metric.
 
-    A file is cut before the first record that cannot be read, as a kill leaves the last one:
-    `wandb sync` would refuse it, and all that came later. Nobody may write to these files any more.
-    An image or a histogram is some value.
+    A file whose last record was cut off, as a kill leaves it, is cut after the one before: `wandb
+    sync` would refuse it, and all that came later. So is one before a record that cannot be parsed;
+    other damage, which W&B's own sums alone would show, stays. Nobody may write to these files any
+    more. An image or a histogram is some value.
 
     Args:
         save_dir: The folder that holds W&B's folder.

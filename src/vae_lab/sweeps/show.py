@@ -36,15 +36,13 @@ def texts(values: Sequence[Any], digits: int = 3) -> list[str]:
     ]
 
 
-def _described(group: Sequence[Row], table: Sequence[Row] = ()) -> list[dict[str, str]]:
-    """Each row's choices for people, by short names: those in which the rows of `table` differ.
-
-    Without a table, those in which the rows of `group` do.
-    """
+def _described(group: Sequence[Row], table: Sequence[Row]) -> list[dict[str, str]]:
+    """Each row's choices for people, by short names: those in which the rows of `table` differ."""
     told: dict[str, list[str]] = {}
     for path in group[0].choices:
-        if len({row.choices[path] for row in table or group}) > 1:
-            told[path] = texts([row.choices[path] for row in group])
+        values = texts([row.choices[path] for row in group])
+        if len({row.choices[path] for row in table}) > 1 and any(values):
+            told[path] = values
     names = short(list(told))
     return [dict(zip(names, row, strict=True)) for row in zip(*told.values(), strict=True)] or [
         {} for _ in group
@@ -80,8 +78,7 @@ def print_table(table: Sequence[Row], console: Console) -> None:
     for group in blocks(table):
         example = group[0].example
         console.print(Text(f"\n{_title(example, table)}", "bold"))
-        alike = [row for row in table if example is None or row.measure == example.measure]
-        choices = _described(group, alike)
+        choices = _described(group, table)
         layouts = (
             _grid(group, choices, *how) for how in ((False, " "), (False, "\n"), (True, "\n"))
         )
@@ -94,7 +91,7 @@ def print_table(table: Sequence[Row], console: Console) -> None:
 
 def print_best(table: Sequence[Row], console: Console) -> None:
     """Print in words which rows are the best, and which count less than they hold."""
-    for row, told in zip(table, _described(table), strict=True):
+    for row, told in zip(table, _described(table, table), strict=True):
         if row.repeated:
             say(console, f"{row.repeated} of {_sentence(told)} repeat a seed: the latest counts.")
         if row.is_best:
@@ -148,7 +145,7 @@ def plot(table: Sequence[Row]) -> Figure:
             values, mean = row.values["best"], row.mean("best")
             panel.errorbar([mean], [at], xerr=row.sd("best"), fmt="|k", capsize=4, markersize=14)
             panel.plot(values, [at] * len(values), "o", color="tab:blue", alpha=0.5)
-        names = [textwrap.fill(_sentence(told), 36) for told in _described(group)]
+        names = [textwrap.fill(_sentence(told), 36) for told in _described(group, table)]
         panel.set_yticks(range(len(group)), names, fontsize="small")
         panel.set_ylim(len(group) - 0.5, -0.5)
         example = group[0].example
