@@ -99,7 +99,7 @@ def _begin(config: DictConfig) -> None:
     if is_search:  # its jobs' folders are all new
         _check_search(asked)
     else:
-        _check_jobs(asked, folder)
+        _check_jobs(asked, list(config.hydra.sweeper.get("params") or {}), folder)
     folder.mkdir(parents=True, exist_ok=True)
     swept = [override for override in asked if override.is_sweep_override()]
     if is_search:
@@ -112,9 +112,14 @@ def _begin(config: DictConfig) -> None:
         part.write_text(json.dumps(told) + "\n")
 
 
-def _check_jobs(asked: Sequence[Override], folder: Path) -> None:
-    """Refuse a folder in which a job of another sweep has its run, or in which one is at work."""
-    for number, chosen in enumerate(product(*map(_choices, asked))):
+def _check_jobs(asked: Sequence[Override], params: list[str], folder: Path) -> None:
+    """Refuse a folder in which a job of another sweep has its run, or in which one is at work.
+
+    Jobs are numbered as Hydra does: each key's last override, the sweeper's own `params` first.
+    """
+    last = {override.get_key_element(): override for override in asked}
+    keys = sorted(last, key=lambda key: params.index(key) if key in params else len(params))
+    for number, chosen in enumerate(product(*(_choices(last[key]) for key in keys))):
         run = RunFolder(folder / str(number))
         if run.is_held:
             raise InputError(f"{run} is in use by another process: wait for its end.")
@@ -134,10 +139,10 @@ def _check_jobs(asked: Sequence[Override], folder: Path) -> None:
 def _overrides(config: DictConfig) -> list[Override]:
     """What the command line and the sweeper's parameters ask for; the command line has the say."""
     task = OverridesParser.create().parse_overrides(list(config.hydra.overrides.task))
+    told = {override.get_key_element() for override in task}
     params = config.hydra.sweeper.get("params") or {}
-    preset = [f"{key}={value}" for key, value in params.items()]
-    every = [*OverridesParser.create().parse_overrides(preset), *task]
-    return list({override.get_key_element(): override for override in every}.values())
+    preset = [f"{key}={value}" for key, value in params.items() if key not in told]
+    return [*OverridesParser.create().parse_overrides(preset), *task]
 
 
 def _check_search(asked: Sequence[Override]) -> None:
