@@ -13,7 +13,7 @@ from math import isfinite
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, GroupedMetadata, Le, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
@@ -22,7 +22,8 @@ from vae_lab.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_64_BITS, _FLOAT32 = Lt(2**63), Le(3.4028234663852886e38)  # go without saying, until broken
+_LARGEST = 3.4028234663852886e38  # of float32
+_64_BITS, _FLOAT32 = Lt(2**63), Le(_LARGEST)  # go without saying, until it is they that are broken
 Count = Annotated[int, Ge(1), _64_BITS]
 Natural = Annotated[int, Ge(0), _64_BITS]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
@@ -68,6 +69,7 @@ def checked(key: str, value: Any, kind: Any) -> Any:
     Traceback (most recent call last):
     vae_lab.errors.InputError: widths must be whole numbers of 1 or more, not [300, abc].
     """
+
     def refused() -> InputError:
         return InputError(f"{key} must be {described(kind)}, not {_shown(value)}.")
 
@@ -136,7 +138,9 @@ def described(kind: Any, many: bool = False) -> str:
         return f"a mapping to {described(inner[1], many=True)}"
     if origin is tuple and ... not in inner:
         alike = described(inner[0], many=True).removeprefix("a list of ")
-        each = [described(one) for one in inner] if len(set(inner)) > 1 else [f"{len(inner)} {alike}"]
+        each = (
+            [described(one) for one in inner] if len(set(inner)) > 1 else [f"{len(inner)} {alike}"]
+        )
         return f"a list of {' and '.join(each)}"
     if isinstance(origin, type) and issubclass(origin, Iterable) and inner:
         return described(inner[0], many=True)
@@ -167,7 +171,7 @@ def _shown(value: Any) -> str:
     """A value as one would write it on the command line, on one line, and not too long."""
     if isinstance(value, int) and value.bit_length() > 63:
         return f"a number of {value.bit_length()} bits, of which 63 are the most"
-    if isinstance(value, float) and isfinite(value) and abs(value) > _FLOAT32.le:
+    if isinstance(value, float) and isfinite(value) and abs(value) > _LARGEST:
         return f"{value:g}, which is beyond float32"
     if isinstance(value, list | tuple):
         text = f"[{', '.join(map(_shown, value))}]"
