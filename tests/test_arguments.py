@@ -1,13 +1,15 @@
 """What an argument may be: annotations checked, and told in words."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import pytest
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Interval, Lt, MaxLen
+from pydantic import Field
 
 from vae_lab import InputError
 from vae_lab.arguments import (
@@ -42,7 +44,7 @@ FITS_NOT = [
     (Widths, True), (Widths, "abc"), (Sizes, 3), (Sizes, []), (bool, 1), (bool, "true"),
     (tuple[float, float], [1]), (Literal["auto"] | bool, "maybe"), (Count | Share, 0),
     (Callable[[int], int], 3), (partial[int], None), (Count, object()),
-    (dict[str, int], {"a": "b"}),
+    (dict[str, int], {"a": "b"}), (tuple[float, float], [1, 2, 3]), (Positive, 1e300),
 ]  # fmt: skip
 
 
@@ -54,7 +56,8 @@ def test_a_value_is_as_its_annotation_has_it(kind: Any, value: Any, found: Any) 
 
 @pytest.mark.parametrize(("kind", "value"), FITS_NOT)
 def test_any_other_value_is_one_line_that_names_its_key(kind: Any, value: Any) -> None:
-    with pytest.raises(InputError, match=r"^some.key must be .*, not .*\.$") as told:
+    words = re.escape(described(kind))  # which the next test but one spells out
+    with pytest.raises(InputError, match=rf"^some.key must be {words}, not .*\.$") as told:
         checked("some.key", value, kind)
     assert "\n" not in str(told.value)
     assert len(str(told.value)) < 250
@@ -83,10 +86,29 @@ def test_long_and_broken_values_stay_on_one_short_line() -> None:
         (Literal["auto"] | bool, "auto or true or false"),
         (float | Callable[[], int], "a number"),
         (partial[int], "a part, with a _target_"),
+        (Annotated[float, Interval(ge=0, le=1)], "a number of 0 or more and at most 1"),
+        (Annotated[int, Field(gt=2, multiple_of=4)], "a whole number above 2 and divisible by 4"),
+        (Annotated[str, MaxLen(3)], "text with a length of at most 3"),
+        (tuple[Share, Share], "a list of 2 numbers above 0 and at most 1"),
+        (tuple[int, str], "a list of a whole number and text"),
+        (tuple[int, ...], "whole numbers"),
+        (dict[str, int], "a mapping to whole numbers"),
+        (dict, "a mapping"),
+        (list, "a list"),
+        (Literal[32, "32"], "32"),
     ],
 )
 def test_an_annotation_in_words(kind: Any, words: str) -> None:
     assert described(kind) == words
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [Annotated[str, Ge(0)], Annotated[int, Ge("a")], Annotated["Nowhere", Ge(0)]],  # noqa: F821
+)
+def test_a_wrong_annotation_is_blamed_and_not_the_value(kind: Any) -> None:
+    with pytest.raises(TypeError, match=r"the annotation of key, .* is wrong"):
+        checked("key", "a", kind)
 
 
 def test_a_dataclass_checks_its_fields() -> None:

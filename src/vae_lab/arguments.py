@@ -22,7 +22,8 @@ from vae_lab.errors import InputError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-_64_BITS, _FLOAT32 = Lt(2**63), Le(3.4028234663852886e38)  # go without saying, until broken
+_LARGEST = 3.4028234663852886e38  # of float32
+_64_BITS, _FLOAT32 = Lt(2**63), Le(_LARGEST)  # go without saying, until it is they that are broken
 Count = Annotated[int, Ge(1), _64_BITS]
 Natural = Annotated[int, Ge(0), _64_BITS]
 Seed = Annotated[int, Ge(0), Lt(2**32)]
@@ -170,7 +171,7 @@ def _shown(value: Any) -> str:
     """A value as one would write it on the command line, on one line, and not too long."""
     if isinstance(value, int) and value.bit_length() > 63:
         return f"a number of {value.bit_length()} bits, of which 63 are the most"
-    if isinstance(value, float) and isfinite(value) and abs(value) > _FLOAT32.le:
+    if isinstance(value, float) and isfinite(value) and abs(value) > _LARGEST:
         return f"{value:g}, which is beyond float32"
     if isinstance(value, list | tuple):
         text = f"[{', '.join(map(_shown, value))}]"

@@ -45,7 +45,8 @@ def out_of_memory(error: BaseException, batch_size: int | None = None) -> InputE
         return None
     size = f" ({batch_size})" if batch_size else ""
     return InputError(
-        f"out of memory: lower data.batch_size{size}, estimator.num_draws or the model's sizes "
+        f"out of memory: lower data.batch_size{size}, estimator.num_draws, the model's sizes or, "
+        f"of a folder of images, data.size "
         f"({one_line(error)[:120]})."
     )
 

@@ -172,6 +172,14 @@ def test_the_commands_take_a_folder_of_ones_own(
     assert "stripes" in finished.stdout
 
 
+def test_choices_of_ones_own_are_listed_with_ours(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config-dir", str(place / "my_conf")])
+    with pytest.raises(InputError, match="Say model/prior=class_means or standard_normal or wide"):
+        train([*QUICK, "model.prior=null"], quiet=True)
+
+
 def test_evaluate_and_export_ask_for_trust(
     own_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

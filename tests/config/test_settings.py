@@ -1,6 +1,9 @@
 """What values may be: a bad one is told in one line that names its key, and nothing is written."""
 
+from collections.abc import Iterator
+from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
@@ -14,6 +17,7 @@ from vae_lab import InputError, train
 from vae_lab.config.allowed import locate
 from vae_lab.config.settings import EvaluateSettings, ExportSettings, TrainSettings, kinds
 from vae_lab.evaluation.score import ScoreSettings
+from vae_lab.experiment.failures import cannot_go_on
 
 NUMBERS = {  # a key, and what was chosen that it applies to
     "optimizer.lr": [],
@@ -68,8 +72,59 @@ BAD = [
     (["optimizer.lr=null"], "optimizer.lr must be a number above 0, not null."),
     (["optimizer.lr=0"], "optimizer.lr must be a number above 0, not 0."),
     (["optimizer.lr=-1"], "optimizer.lr must be a number above 0, not -1."),
-    (["+optimizer.betas=[0.9,2]"], "optimizer.betas must be numbers of 0 or more and below 1, not"),
-    (["+optimizer.betas=abc"], "optimizer.betas must be numbers of 0 or more and below 1, not abc"),
+    (["+optimizer.betas=[0.9,2]"], "must be a list of 2 numbers of 0 or more and below 1, not [0."),
+    (["+optimizer.betas=abc"], "must be a list of 2 numbers of 0 or more and below 1, not abc"),
+    (["+optimizer.betas=[0.9]"], "must be a list of 2 numbers of 0 or more and below 1, not [0.9]"),
+    (["optimizer.betas=[0.9,0.99]"], "optimizer.betas is not in the YAML: say +optimizer.betas="),
+    (["optimizer._target_=torch.optim.SparseAdam"], "SparseAdam does not support dense gradients"),
+    (
+        ["optimizer._target_=null"],
+        "_target_ must be the dotted path of a class, such as torch.optim",
+    ),
+    (
+        ["optimizer._target_=Adam"],
+        "_target_ must be the dotted path of a class, such as torch.optim",
+    ),
+    (["+optimizer.maximize=true"], "optimizer.maximize must be false, not true."),
+    (["+ema.decay=0.9"], "ema must be a part. Say ema=default."),
+    (["+gradient_skip.above=3"], "gradient_skip must be a part. Say gradient_skip=default."),
+    (["+early_stopping.patience=3"], "early_stopping must be a part. Say early_stopping=patience."),
+    (
+        ["+profiler.dirpath=a"],
+        "profiler must be a part. Say profiler=advanced or pytorch or simple",
+    ),
+    (["+scheduler.gamma=1"], "scheduler must be a part. Say scheduler=cosine or plateau or step."),
+    (["scheduler=plateau", "scheduler.mode=min"], "scheduler.mode must be max, not min."),
+    (["callbacks.system=5"], "callbacks.system must be a part, with a _target_, not 5."),
+    (["+callbacks.diary=5"], "callbacks.diary must be a part, with a _target_, not 5."),
+    (["callbacks.best.dirpath=other"], "callbacks.best.dirpath=other: leave it out. Checkpoints"),
+    (["callbacks.last.dirpath=other"], "callbacks.last.dirpath=other: leave it out. Checkpoints"),
+    (
+        ["+trainer.val_check_interval=1000"],
+        "val_check_interval=1000 is more than the 38 batches of",
+    ),
+    (["trainer.accumulate_grad_batches=1000"], "=1000 is more than the 38 batches of an epoch"),
+    (["trainer.precision=8"], "16-mixed or 32, not 8."),
+    (
+        ["objective.beta.value=1e300"],
+        "objective.beta.value must be a number of 0 or more, not 1e+30",
+    ),
+    (["~seed"], "seed is missing: say +seed=..."),
+    (["~trainer.precision"], "trainer.precision is missing: say +trainer.precision=..."),
+    (["~model.z_shape"], "model (VAE) lacks z_shape: say +model.z_shape=..."),
+    (["~data.val_size"], "data (Digits) lacks val_size: say +data.val_size=..."),
+    (["~objective.beta"], "objective cannot be built: ELBO lacks 'beta'"),
+    (["~model.encoder.widths"], "model cannot be built: MLP lacks 'widths'"),
+    (
+        ["~model.encoder._partial_"],
+        "model.encoder is built late: its YAML needs `_partial_: true`.",
+    ),
+    (["~optimizer._partial_"], "optimizer is built late: its YAML needs `_partial_: true`."),
+    (
+        ["logger=wandb", "logger.project=a/b"],
+        "logger.project must be a name without / \\ # ? % :, n",
+    ),
+    (["logger=wandb", "logger.id=a/b"], "logger.id must be a name without : ; , # ? / ' or spaces"),
     (["model.encoder.widths=[300,abc]"], "model.encoder.widths must be whole numbers of 1 or more"),
     (
         [f"seed={2**32}"],
@@ -125,6 +180,27 @@ def test_a_bad_value_is_one_line_that_names_its_key_and_nothing_is_written(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ModelCheckpoint"])
+def test_a_monitor_that_nothing_logs_is_told_in_one_line(tmp_path: Path, kind: str) -> None:
+    target = f"+callbacks.own._target_=lightning.pytorch.callbacks.{kind}"
+    small = ["data.limit=32", "+callbacks.own.monitor=nothing", f"hydra.run.dir={tmp_path / 'run'}"]
+    with pytest.raises(InputError, match="Lightning refuses this run: .*nothing"):
+        train([*QUICK, target, *small], quiet=True)
+
+
+def test_a_fault_keeps_its_traceback() -> None:
+    with pytest.raises(RuntimeError) as fault:
+        raise RuntimeError("a fault")
+    job: Any = SimpleNamespace(cfg=SimpleNamespace(data=SimpleNamespace(batch_size=1)))
+    assert cannot_go_on(job, fault.value) is None
+
+
+def test_a_run_needs_no_key_that_lightning_and_torch_have_a_default_for(tmp_path: Path) -> None:
+    left = ["~optimizer.lr", "~trainer.accumulate_grad_batches", "data.limit=32", "test=false"]
+    finished = train([*QUICK, *left, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
+    assert finished.metrics["train/elbo"] < 0
+
+
 @pytest.mark.parametrize("key", ["resume", "init_from"])
 def test_a_folder_may_be_called_5(
     digits_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
@@ -159,6 +235,23 @@ def test_nobody_is_told_to_trust_what_runs_anything(target: str) -> None:
 def test_every_argument_of_a_part_says_what_it_may_be(target: str) -> None:
     for name, kind in kinds(get_object(target)).items():
         assert kind is not Any, f"annotate `{name}` of {target}"
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_argument_of_our_parts_is_in_their_yaml(path: Path) -> None:
+    for node in parts_in(OmegaConf.to_container(OmegaConf.load(path))):
+        part = get_object(node["_target_"])
+        free = {n for n, p in signature(part).parameters.items() if p.default is not p.empty}
+        assert free <= node.keys(), f"{path.name} keeps arguments of {part.__name__} to itself"
+
+
+def parts_in(node: Any) -> Iterator[Any]:
+    """Every part of ours below a node."""
+    if isinstance(node, dict):
+        if str(node.get("_target_")).startswith("vae_lab."):
+            yield node
+        for value in node.values():
+            yield from parts_in(value)
 
 
 def test_every_key_of_the_commands_says_what_it_may_be() -> None:

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.datasets import MNIST as TorchvisionMNIST
 
-from vae_lab.data import MNIST, Folder, Images, Source
-from vae_lab.errors import InputError
+from vae_lab.data import MNIST, Folder, Images, Source, Tensors
+from vae_lab.errors import InputError, out_of_memory
 from vae_lab.support import Support
 
 
@@ -45,8 +45,8 @@ def with_label(label: int) -> Tensor:
     [
         (Images(GREY * 255, None), "images of given are floats in 0..255: scale them to 0..1"),
         (Images(GREY - 0.5, None), "images of given are floats in -0.5..0.5: scale them"),
-        (Images(GREY / (GREY != GREY[7]), None), "images of given are floats in .*: scale them"),
-        (Images(GREY * float("nan"), None), "floats in nan..nan: scale them"),
+        (Images(GREY / (GREY != GREY[7]), None), "hold 4 values of 400 that are not finite"),
+        (Images(GREY * float("nan"), None), "hold 400 values of 400 that are not finite"),
         (Images(GREY.double(), None), "of given are torch.float64: give uint8 0..255, or float32"),
         (Images((GREY * 255).long(), None), "of given are torch.int64: give uint8"),
         (Images(GREY.numpy(), None), "of given are of type ndarray: give a torch tensor"),
@@ -77,6 +77,24 @@ def test_many_classes_are_allowed_where_they_are_said() -> None:
     assert data.num_classes == 1 + max(int(s.labels.max()) for s in data.splits.values())
 
 
+# Files of arrays
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse")  # that it takes long
+@pytest.mark.parametrize("name", ["images", "labels"])
+def test_sparse_arrays_are_told_in_one_line(tmp_path: Path, name: str) -> None:
+    arrays = {"images": GREY, "labels": torch.arange(100) % 10}
+    torch.save(arrays | {name: arrays[name].to_sparse()}, tmp_path / "a.pt")
+    with pytest.raises(InputError, match=f"'{name}' in .*a.pt is sparse or quantised: store it"):
+        datamodule(Tensors(str(tmp_path / "a.pt")), Support.CONTINUOUS)
+
+
+def test_images_that_a_gradient_was_asked_of_are_images(tmp_path: Path) -> None:
+    torch.save({"images": GREY.clone().requires_grad_()}, tmp_path / "a.pt")
+    data = datamodule(Tensors(str(tmp_path / "a.pt")), Support.CONTINUOUS)
+    assert len(data.splits["train"]) == 70
+
+
 # Folders
 
 
@@ -86,6 +104,11 @@ def photos(folder: Path, *classes: str) -> Path:
         for shade in (0, 128, 255):
             Image.new("L", (9, 9), shade).save(folder / label / f"{shade}.png")
     return folder
+
+
+def test_out_of_memory_for_large_images_names_their_size() -> None:
+    told = str(out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory")))
+    assert "of a folder of images, data.size" in told
 
 
 def names(path: Path) -> list[str]:

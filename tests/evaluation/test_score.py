@@ -37,6 +37,23 @@ def evaluate(run: Path, out: Path, *overrides: str) -> dict:
     return json.loads((out / "evaluation.json").read_text())
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+evaluate.foo=1", "unknown key 'evaluate.foo'"),
+        ("evaluate.data_path=a", "evaluate.data_path: the run's data have no path; leave it out"),
+        ("evaluate.data_root=a", "evaluate.data_root: the run's data have no root; leave it out"),
+    ],
+)
+def test_a_key_that_would_do_nothing_is_refused(
+    digits_run: Path, tmp_path: Path, override: str, said: str
+) -> None:
+    out = f"evaluate.out={tmp_path / 'out'}"
+    with pytest.raises(InputError, match=said):
+        evaluate_task(compose_config("evaluate", [f"run={digits_run}", out, override]))
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.process
 def test_the_command_writes_figures_with_errors_and_origin(
     command: Command, digits_run: Path, tmp_path: Path

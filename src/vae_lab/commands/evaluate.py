@@ -1,6 +1,7 @@
 """The evaluate command: score a run on its test split."""
 
 import json
+import os
 import time
 from dataclasses import asdict, fields
 from errno import EISDIR
@@ -39,7 +40,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
     path, asked = wanted_checkpoint(cfg), cfg.evaluate
-    check_settings(asked, [EvaluateSettings], "evaluate.")
+    check_settings(asked, [EvaluateSettings, ScoreSettings], "evaluate.")
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
     device = _device(asked.device)
     trained = load(path, device)
@@ -89,6 +90,8 @@ def _data(trained: TrainedVAE, asked: DictConfig) -> ImageDataModule:
     for key, place in (("root", asked.data_root), ("path", asked.data_path)):
         if place is not None and key in cfg.data:
             cfg.data[key] = place
+        elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
+            raise InputError(f"evaluate.data_{key}: the run's data have no {key}; leave it out.")
     check_parts(cfg.data, "data", packages=("vae_lab",))
     data = build.data(cfg)
     found, expected = Measure.of(data, trained.model), trained.record["measure"]

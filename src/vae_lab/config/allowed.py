@@ -162,18 +162,24 @@ def _checked(key: str, value: Any, kind: Any, packages: tuple[str, ...], complet
         return found
     if value is None and not complete and described(kind) != PART:
         return found
-    if described(kind) == PART:
+    if described(kind) == PART and _choices(key):
         raise _no_part(key, value)
     return checked(key, found, kind)
 
 
 def _no_part(key: str, value: Any) -> InputError:
-    """What to say where a part should be; the choices are those of the command line's folders."""
-    group = key.replace(".", "/")
-    files = [file for top in config_dirs(sys.argv[1:]) for file in (top / group).glob("*.yaml")]
-    names = sorted({file.stem for file in files if file.stem[0] != "_"} - {"none"})
+    """What to say where a part should be."""
+    names, group = _choices(key), key.replace(".", "/")
     say = f". Say {group}={' or '.join(names)}." if names else f", with a _target_, not {value}."
     return InputError(f"{key} must be a part{say}")
+
+
+def _choices(key: str) -> list[str]:
+    """The parts that a key may have, from the command line's folders of YAML."""
+    tops = [top / key.replace(".", "/") for top in config_dirs(sys.argv[1:])]
+    names = {file.stem for top in tops for file in top.glob("*.yaml")}
+    hidden = {"none"} if "." not in key else set()  # which is no part
+    return sorted(name for name in names - hidden if name[0] != "_")
 
 
 def _holds_part(node: Any) -> bool:

@@ -11,7 +11,9 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from vae_lab.config.allowed import locate
 from vae_lab.config.compose import config_dirs
+from vae_lab.config.settings import kinds
 from vae_lab.errors import InputError, one_line, unknown
 
 
@@ -74,6 +76,9 @@ def _unknown_key(error: BaseException, overrides: Sequence[str]) -> InputError |
 
 
 def _unknown_key_of(node: DictConfig, path: str, name: str, overrides: Sequence[str]) -> InputError:
+    target = node.get("_target_")
+    if target is not None and name in kinds(locate(target)):
+        return InputError(f"{path}.{name} is not in the YAML: say +{path}.{name}=...")
     if path:
         return unknown(f"key of {path}", name, map(str, node))
     ours = {key: value for key, value in node.items_ex(resolve=False) if key != "hydra"}

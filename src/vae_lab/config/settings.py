@@ -25,6 +25,7 @@ from vae_lab.arguments import (
     arguments,
     checked,
 )
+from vae_lab.errors import unknown
 
 Batches = Count | Share
 """So many batches, or a share of them."""
@@ -141,7 +142,7 @@ def kinds(part: type) -> Mapping[str, Any]:
 def check_settings(
     cfg: DictConfig | Mapping[Any, Any], declared: Iterable[type], where: str = ""
 ) -> None:
-    """Raise InputError unless the keys of `cfg` that are declared hold what they may.
+    """Raise InputError unless `cfg` holds what is declared, and, below a key, nothing else.
 
     Args:
         cfg: A configuration, or plain keys and values.
@@ -149,7 +150,10 @@ def check_settings(
         where: The key under which the configuration has `cfg`, with its dot.
     """
     plain: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-    for settings in declared:
-        for name, kind in get_type_hints(settings, include_extras=True).items():
-            if name in plain:
-                checked(f"{where}{name}", plain[name], kind)
+    hints = [get_type_hints(settings, include_extras=True) for settings in declared]
+    known = {name: kind for each in hints for name, kind in each.items()}
+    for name, value in plain.items():
+        if name in known:
+            checked(f"{where}{name}", value, known[name])
+        elif where:
+            raise unknown("key", f"{where}{name}", (f"{where}{each}" for each in known))

@@ -117,7 +117,12 @@ def _check_pixels(name: str, pixels: Tensor) -> None:
     if pixels.dtype != torch.float32:
         raise InputError(f"{told} are {pixels.dtype}: give uint8 0..255, or float32 in 0..1.")
     low, high = pixels.aminmax()
-    if not (low >= 0 and high <= 1):  # also refuses NaN
+    if bad := int((~pixels.isfinite()).sum()):
+        raise InputError(
+            f"{told} hold {bad} values of {pixels.numel()} that are not finite (NaN or infinite): "
+            "mend or leave out those images."
+        )
+    if low < 0 or high > 1:
         raise InputError(f"{told} are floats in {low:.3g}..{high:.3g}: scale them to 0..1.")
 
 

@@ -64,9 +64,12 @@ class Tensors(Source):
 
     def _tensor(self, content: dict[str, Any], name: str) -> Tensor:
         try:
-            return torch.as_tensor(content[name])
+            found = torch.as_tensor(content[name]).detach()
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"'{name}' in {self.path} must be one array of numbers.") from error
+        if found.layout != torch.strided or found.is_quantized:
+            raise InputError(f"'{name}' in {self.path} is sparse or quantised: store it dense.")
+        return found
 
     def _pixels(self, pixels: Tensor) -> Tensor:
         if pixels.dim() not in (2, 3, 4) or not pixels.numel():

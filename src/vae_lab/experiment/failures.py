@@ -2,7 +2,7 @@
 
 import traceback
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from vae_lab.errors import InputError, one_line, out_of_memory

@@ -7,10 +7,11 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import WandbLogger
+from pydantic import StringConstraints
 
 from vae_lab.arguments import Text
 from vae_lab.errors import InputError, one_line, unknown
@@ -21,6 +22,14 @@ from vae_lab.terminal import tell
 STEP = "trainer/global_step"  # Lightning's x-axis of every chart
 MODES = ("online", "offline", "disabled")
 BEST = {"elbo": "max", "bits_per_dim": "min", "objective": "max"}  # what a summary keeps of each
+Project = Annotated[
+    Text,
+    StringConstraints(pattern=r"^[^/\\#?%:]{1,128}$"),
+    "a name without / \\ # ? % :, not too long",
+]
+RunId = Annotated[
+    Text, StringConstraints(pattern=r"^[^:;,#?/'\s]+$"), "a name without : ; , # ? / ' or spaces"
+]
 INTERRUPTED = 255  # the exit code of a run that W&B shows as killed
 
 
@@ -43,9 +52,9 @@ class WandB(WandbLogger):
     def __init__(
         self,
         save_dir: Text,
-        project: Text,
+        project: Project,
         name: Text,
-        id: Text | None,
+        id: RunId | None,
         group: Text | None,
         tags: list[Text],
         log_checkpoints: bool = False,
