@@ -74,6 +74,8 @@ class Forked:
         if self._process.exitcode is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         stdout, stderr = (file.read() for file in self._said)
+        for file in self._said:
+            file.close()
         return stdout, stderr
 
 

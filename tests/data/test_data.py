@@ -363,7 +363,7 @@ def test_bool_images_are_bits(tmp_path: Path) -> None:
     [
         ({"pictures": np.zeros((2, 4, 4))}, "needs an array 'images'"),
         ({"images": np.full((2, 4, 4), 2.0)}, "scale them"),
-        ({"images": np.full((2, 4, 4), np.nan)}, "scale them"),
+        ({"images": np.full((2, 4, 4), np.nan)}, "32 values of 32 that are not finite"),
         ({"images": np.ones((2, 4, 4), "uint8")}, "store them as bool"),
         ({"images": np.zeros((2, 4, 4), "int64")}, "uint8, bool or float"),
         ({"images": np.zeros((2, 32, 32, 3), "uint8")}, "channels last"),

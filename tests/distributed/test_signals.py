@@ -254,7 +254,7 @@ def test_a_group_told_to_stop_saves_at_the_same_step(to: str, tmp_path: Path) ->
     else:
         os.kill(members(process)[1], signal.SIGTERM)
     status, line = end(process)
-    assert status == (143 if to == "member" else 130)
+    assert status == (143 if to == "member" else 130), line
     assert line == f"Told to stop; saved. To go on: python train.py resume={run.folder}"
     assert 2 * last_step(run.folder) == run.steps()
     assert not (run.folder / "stderr").exists()

@@ -83,7 +83,9 @@ def test_a_class_is_drawn_by_moving_the_mean() -> None:
 @pytest.mark.parametrize("z_shape", [(0,), (-2,), (), (4, 0), (2.5,)])
 def test_latent_sizes_below_one_are_refused(z_shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="z_shape"):
-        check_parts({"_target_": "vae_lab.model.VAE", "z_shape": z_shape}, "model")
+        check_parts(
+            {"_target_": "vae_lab.model.VAE", "_partial_": True, "z_shape": z_shape}, "model"
+        )
 
 
 def test_conditional_parts_refuse_data_without_classes() -> None:

@@ -105,11 +105,15 @@ def test_refusals(make: object, said: str) -> None:
     ],
 )
 def test_sizes_that_are_none(kind: type, argument: str, value: object) -> None:
-    node = {"_target_": f"vae_lab.model.networks.{kind.__name__}", argument: value}
+    node = {
+        "_target_": f"vae_lab.model.networks.{kind.__name__}",
+        "_partial_": True,
+        argument: value,
+    }
     with pytest.raises(InputError, match=f"model.encoder.{argument} must be"):
         check_parts(node, "model.encoder")
 
 
 def test_a_width_alone_is_one_layer() -> None:
-    node = {"_target_": "vae_lab.model.networks.MLP", "widths": 300}
+    node = {"_target_": "vae_lab.model.networks.MLP", "_partial_": True, "widths": 300}
     assert check_parts(node, "model.encoder")["widths"] == [300]

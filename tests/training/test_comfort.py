@@ -54,7 +54,7 @@ def test_accumulated_half_batches_are_one_whole_batch() -> None:
 def test_the_batch_that_a_step_sees_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = [*QUICK, "data.limit=64", "test=false"]
+    short = [*QUICK, "data.limit=128", "test=false"]
     train([*short, "trainer.accumulate_grad_batches=4", f"hydra.run.dir={tmp_path / 'a'}"])
     told = "4 batches a step, each of 32: a global batch of 128, learning rate 0.001"
     assert told in " ".join(capsys.readouterr().out.split())

@@ -12,7 +12,7 @@ from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.callbacks.latents import training_units
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
-from vae_lab.evaluation.curves import curves
+from vae_lab.evaluation.curves import PANELS, curves
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.loggers import log_image
@@ -89,7 +89,7 @@ class Figures(Callback):
             found["active_units"] = units["active"].sum()
             self.kl = units["kl"].flatten().tolist() if units["kl"].isfinite().all() else []
         epoch = self.epochs.setdefault(trainer.current_epoch + 1, {})
-        epoch |= {f"{split}/{name}": float(value) for name, value in found.items()}
+        epoch |= {f"{split}/{name}": float(found[name]) for name in PANELS if name in found}
 
     def state_dict(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "kl": self.kl}

@@ -69,7 +69,8 @@ def launch(folder: Path, num_processes: int, quiet: bool = False) -> None:
         with _environment_of_members(num_processes):
             elastic_launch(config, sys.executable)(*command)
     except ChildFailedError as error:
-        if all(failure.exitcode in _TOLD for failure in error.failures.values()):
+        # One that leaves because it was told may leave another at a closed connection.
+        if any(failure.exitcode in _TOLD for failure in error.failures.values()):
             shutil.rmtree(logs)
             raise Interrupted(signal.SIGTERM) from None
         raise InputError(f"{_first_reason(error, folder)} (the whole story: {logs})") from error

@@ -101,7 +101,7 @@ def report(
             error = metrics.get(f"{name}_standard_error")
             within = "" if error is None else f" +- {error:.2f}"
             table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}{within}")
-    say(console, job.cfg.name)
+    say(console, str(job.cfg.name))
     console.print(table)
     for line in remarks(module, best_epoch, job.trainer.current_epoch, metrics):
         say(console, line)
