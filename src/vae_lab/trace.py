@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, kl_divergence
+from torch.distributions import Distribution, Independent, constraints, kl_divergence
 
 Shape = tuple[int, ...]
 
@@ -102,6 +102,23 @@ def is_discrete(p: Distribution) -> bool:
         return bool(p.support.is_discrete)  # type: ignore[union-attr]
     except NotImplementedError:
         return False
+
+
+def has_fixed_support(q: Distribution) -> bool:
+    """Whether where q has mass does not depend on its parameters, so that its score has mean zero.
+
+    A uniform's does, and a point mass's. Then the score function estimates another gradient, and
+    importance weights miss where q does not reach: no number of draws brings them to log p(x).
+
+    >>> has_fixed_support(torch.distributions.Normal(torch.zeros(2), torch.ones(2)))
+    True
+    >>> has_fixed_support(torch.distributions.Uniform(torch.zeros(2), torch.ones(2)))
+    False
+    """
+    support = q.support
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return not any(isinstance(bound, Tensor) for bound in vars(support).values())
 
 
 @full_precision

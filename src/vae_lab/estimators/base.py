@@ -28,3 +28,10 @@ class Estimator(nn.Module, ABC):
 
         `values` are what each draw is worth to the objective, (S, B), computed from `trace`.
         """
+
+    def observe(self, values: Tensor) -> None:
+        """See what each draw of one training step was worth, (S, B), in nats, after that step.
+
+        For a state of its own, such as a baseline that moves, which a buffer keeps.
+        """
+        return

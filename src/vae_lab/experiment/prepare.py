@@ -24,6 +24,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.distributed import group
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
+from vae_lab.experiment.first_pass import first_pass
 from vae_lab.experiment.resume import check_best, check_goes_on
 from vae_lab.objectives import Objective
 from vae_lab.storage.checkpoint import FORMAT
@@ -32,7 +33,6 @@ from vae_lab.storage.run_folder import Found, RunFolder
 from vae_lab.trace import Trace
 from vae_lab.training.compiling import compile_pass
 from vae_lab.training.module import VAEModule
-from vae_lab.training.step import step
 
 
 @contextmanager
@@ -109,7 +109,7 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
         cpu = torch.device("cpu")
         module.model.initialise(lambda n: datamodule.random_items("train", n, cpu, cfg.seed))
     batch = next(datamodule.batches("train", 2, torch.device("cpu")))
-    first = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
+    trace = first_pass(module, batch)
     if cfg.compile:
         compile_pass(module.model)
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
@@ -123,7 +123,7 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
         module,
         trainer,
         loggers,
-        first.trace,
+        trace,
         found and found[:2],
         _notes(found, folder),
     )

@@ -1,7 +1,7 @@
 """What every objective promises."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -16,6 +16,9 @@ class Objective(nn.Module, ABC):
     the third), so that a schedule means the same whatever the batch size. Validation asks at
     infinity, where schedules rest, so that its epochs compare.
     """
+
+    reads_batch: ClassVar[bool] = False
+    """Whether the value of one datum depends on the other data of its batch."""
 
     def __init__(self, context: Context) -> None:
         """`context` is the model's: what the objective may know of it."""

@@ -102,6 +102,7 @@ class VAEModule(L.LightningModule):
         outcome = step(self.model, self.objective, self.estimator, batch, self._now())
         loss = -outcome.surrogate.mean()
         self.model.likelihood.observe(batch.x, outcome.trace.p_x)
+        self.estimator.observe(outcome.values.detach())
         self._bounds("train").update(outcome.trace, outcome.objective)
         self.guard.note_step(loss, self.global_step)
         if batch_idx % LOG_EVERY == 0:

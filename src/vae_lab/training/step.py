@@ -19,6 +19,7 @@ class Outcome:
     """What a step gives."""
 
     trace: Trace
+    values: Tensor  # (S, B), nats: what each draw is worth to the objective
     objective: Tensor  # (B,), nats: what is logged
     surrogate: Tensor  # (B,), nats: what is differentiated
 
@@ -37,4 +38,4 @@ def step(
     trace: Trace = model(batch, estimator.draw)
     values = objective.values(trace, epoch)
     surrogate = estimator.surrogate(objective, values, trace)
-    return Outcome(trace, objective.reduce(values), surrogate)
+    return Outcome(trace, values, objective.reduce(values), surrogate)

@@ -1,0 +1,50 @@
+"""Whether the parts of a job fit together: one step that nothing is learned from shows it."""
+
+import torch
+
+from vae_lab.errors import InputError
+from vae_lab.estimators import sampled
+from vae_lab.trace import Batch, Latent, Trace, is_discrete
+from vae_lab.training.module import VAEModule
+from vae_lab.training.step import step
+
+
+def first_pass(module: VAEModule, batch: Batch) -> Trace:
+    """The trace of one step, forward and backward, of a few data.
+
+    Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
+    over different things, and for weights that training would never change.
+    """
+    with torch.no_grad():
+        for latent in module.model(batch, sampled(1)).latents:
+            _check_same_kind(latent)
+    outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
+    outcome.surrogate.mean().backward()
+    _check_all_learn(module)
+    module.zero_grad()
+    return outcome.trace
+
+
+def _check_same_kind(latent: Latent) -> None:
+    kinds = {True: "discrete", False: "continuous"}
+    q, p = kinds[is_discrete(latent.q)], kinds[is_discrete(latent.p)]
+    if q != p:
+        raise InputError(
+            f"the posterior is {q} and the prior {p}: choose a model/prior that is {q} too."
+        )
+
+
+def _check_all_learn(module: VAEModule) -> None:
+    """A weight without a gradient is no part of what is trained: several processes would stop."""
+    weights = module.named_parameters()
+    still = [name for name, weight in weights if weight.requires_grad and weight.grad is None]
+    if not still:
+        return
+    part = ".".join(still[0].split(".")[:2])
+    fix = "choose another"
+    if part == "model.prior":
+        fix = "say model/prior=standard_normal, and fit a prior to its codes afterwards"
+    raise InputError(
+        f"{type(module.objective).__name__} does not train {part} ({still[0]} gets no gradient): "
+        f"{fix}."
+    )

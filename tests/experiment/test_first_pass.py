@@ -1,0 +1,105 @@
+"""What does not fit together is told before training, by the step that nothing is learned from."""
+
+import pytest
+import torch
+from parts import batch, training
+from torch import Tensor
+from torch.distributions import (
+    Categorical,
+    Distribution,
+    Independent,
+    MixtureSameFamily,
+    Normal,
+    OneHotCategorical,
+    Uniform,
+)
+
+from vae_lab import InputError
+from vae_lab.experiment.first_pass import first_pass
+from vae_lab.model.context import Context
+from vae_lab.model.family import Family
+from vae_lab.model.priors import ClassMeans, Prior
+from vae_lab.objectives import ELBO, Constant, Objective
+from vae_lab.trace import Trace, has_fixed_support
+from vae_lab.training.module import VAEModule
+
+
+def weights(module: VAEModule) -> list[Tensor]:
+    return [weight.detach().clone() for weight in module.parameters()]
+
+
+def test_nothing_is_learned_from_it() -> None:
+    module = training()
+    before = weights(module)
+    assert first_pass(module, batch((1, 8, 8))).latents[0].z.shape == (1, 5, 4)
+    assert all(map(torch.equal, before, weights(module)))
+    assert all(weight.grad is None for weight in module.parameters())
+
+
+class Distortion(Objective):
+    def values(self, trace: Trace, epoch: Tensor) -> Tensor:
+        return trace.log_px
+
+    def reduce(self, values: Tensor) -> Tensor:
+        return values.mean(0)
+
+
+def test_a_prior_that_would_not_learn_is_refused() -> None:
+    module = training(Distortion, prior=ClassMeans)
+    with pytest.raises(InputError, match=r"does not train model\.prior .* fit a prior to"):
+        first_pass(module, batch((1, 8, 8)))
+    module.model.prior.requires_grad_(False)  # held fixed on purpose
+    first_pass(module, batch((1, 8, 8)))
+
+
+class Unheard(ELBO):
+    def __init__(self, context: Context) -> None:
+        super().__init__(context, Constant())
+        self.judge = torch.nn.Linear(1, 1)
+
+
+def test_an_objective_that_leaves_its_own_weights_is_refused() -> None:
+    with pytest.raises(InputError, match=r"Unheard does not train objective\.judge"):
+        first_pass(training(Unheard), batch((1, 8, 8)))
+
+
+class OneHots(Family):
+    param_shape = property(lambda self: self.event_shape)  # type: ignore[assignment]
+
+    def distribution(self, params: Tensor) -> Distribution:
+        return Independent(OneHotCategorical(logits=params), 1)
+
+
+class UniformOneHots(Prior):
+    reads_labels = False
+
+    def forward(self, y: Tensor | None) -> Distribution:
+        return Independent(OneHotCategorical(logits=torch.zeros(self.z_shape)), 1)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"posterior": OneHots}, "posterior is discrete and the prior continuous"),
+        ({"prior": UniformOneHots}, "posterior is continuous and the prior discrete"),
+    ],
+)
+def test_a_prior_of_another_kind_is_refused(parts: dict[str, object], said: str) -> None:
+    module = training(z_shape=(4, 3), **parts)
+    with pytest.raises(InputError, match=said):
+        first_pass(module, batch((1, 8, 8)))
+
+
+def test_a_support_that_depends_on_parameters_is_known() -> None:
+    zeros = torch.zeros(5, 3)
+    normal = Normal(zeros, zeros + 1)
+    fixed = [
+        normal,
+        Independent(normal, 1),
+        MixtureSameFamily(Categorical(logits=torch.zeros(5)), Independent(normal, 1)),
+        Independent(OneHotCategorical(logits=zeros), 1),
+    ]
+    assert all(map(has_fixed_support, fixed))
+    moving = Uniform(zeros, zeros + 1)
+    assert not has_fixed_support(moving)
+    assert not has_fixed_support(Independent(Independent(moving, 1), 1))
