@@ -2,6 +2,8 @@
 
 from vae_lab.model.priors.base import Prior
 from vae_lab.model.priors.class_means import ClassMeans
+from vae_lab.model.priors.flow import FlowPrior
+from vae_lab.model.priors.mixture import Mixture
 from vae_lab.model.priors.standard_normal import StandardNormal
 
-__all__ = ["ClassMeans", "Prior", "StandardNormal"]
+__all__ = ["ClassMeans", "FlowPrior", "Mixture", "Prior", "StandardNormal"]
