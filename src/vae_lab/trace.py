@@ -115,8 +115,11 @@ def has_fixed_support(q: Distribution) -> bool:
     >>> has_fixed_support(torch.distributions.Uniform(torch.zeros(2), torch.ones(2)))
     False
     """
-    support = q.support
-    while isinstance(support, constraints.independent):
+    try:
+        support = q.support
+    except NotImplementedError:
+        return True
+    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
         support = support.base_constraint
     return not any(isinstance(bound, Tensor) for bound in vars(support).values())
 

@@ -1,10 +1,11 @@
 """Whether the parts of a job fit together: one step that nothing is learned from shows it."""
 
 import torch
+from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
-from vae_lab.trace import Batch, Latent, Trace, is_discrete
+from vae_lab.trace import Batch, Latent, Trace, has_fixed_support, is_discrete
 from vae_lab.training.module import VAEModule
 from vae_lab.training.step import step
 
@@ -13,11 +14,13 @@ def first_pass(module: VAEModule, batch: Batch) -> Trace:
     """The trace of one step, forward and backward, of a few data.
 
     Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
-    over different things, and for weights that training would never change.
+    over different things, for a prior that leaves a part of z out, and for weights that training
+    would never change.
     """
     with torch.no_grad():
         for latent in module.model(batch, sampled(1)).latents:
             _check_same_kind(latent)
+            _check_prior_reaches(latent.p)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
     outcome.surrogate.mean().backward()
     _check_all_learn(module)
@@ -31,6 +34,15 @@ def _check_same_kind(latent: Latent) -> None:
     if q != p:
         raise InputError(
             f"the posterior is {q} and the prior {p}: choose a model/prior that is {q} too."
+        )
+
+
+def _check_prior_reaches(p: Distribution) -> None:
+    """Where q draws outside of it, log p(z) is -inf."""
+    if not has_fixed_support(p):
+        raise InputError(
+            "the prior leaves out all but a part of z, where log p(z) would be -inf: choose "
+            "model/prior=standard_normal, or a posterior that reaches everywhere."
         )
 
 
