@@ -10,14 +10,15 @@ from rich.progress import track
 
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
-from vae_lab.evaluation.draws import DrawCheck
+from vae_lab.estimators import sampled
+from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
 from vae_lab.support import Support
-from vae_lab.trace import Batch
+from vae_lab.trace import Batch, Trace
 
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
@@ -115,7 +116,12 @@ def score(
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
         estimates |= _label_accuracy(model, data, settings)
-    return Scores(estimates, DrawCheck.of(every, num_draws) if num_draws > 1 else None)
+    draws = None
+    if num_draws > 1:
+        with torch.no_grad():
+            some: Trace = model(next(iter(batches()))[:1], sampled(1))
+        draws = DrawCheck.of(every, num_draws, has_limit(some.latents))
+    return Scores(estimates, draws)
 
 
 def _label_accuracy(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from vae_lab.evaluation.draws import NO_LIMIT, has_limit
 from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
@@ -50,6 +51,8 @@ def announcement(job: Job) -> list[str]:
         )
     if not all(latent.has_closed_form_kl for latent in job.trace.latents):
         lines.append("The KL has no closed form here: rate and ELBO are Monte Carlo estimates.")
+    if not has_limit(job.trace.latents):
+        lines.append(f"{NO_LIMIT[0].upper()}{NO_LIMIT[1:]}")
     if module.model.likelihood.support is Support.GREY:
         lines.append(
             "Cross-entropy on grey pixels is no likelihood: its values are not log-likelihoods."

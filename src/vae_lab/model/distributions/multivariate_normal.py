@@ -6,11 +6,7 @@ from torch.distributions.kl import register_kl
 
 
 def full_normal(loc: Tensor, scale_tril: Tensor) -> MultivariateNormal:
-    """N(loc, L L^T), its last dimension one event, for loc (*batch, D) and a lower triangle L.
-
-    >>> full_normal(torch.zeros(5, 3), torch.eye(3)).log_prob(torch.zeros(3)).shape
-    torch.Size([5])
-    """
+    """N(loc, L L^T), its last dimension one event, for loc (*batch, D) and a lower triangle L."""
     return MultivariateNormal(loc, scale_tril=scale_tril, validate_args=False)
 
 
