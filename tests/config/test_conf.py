@@ -28,6 +28,7 @@ PARTS = [
 
 NEEDS = {  # what a part needs beside it to make sense on the embedded digits
     ("objective", "iwae"): ["estimator.num_draws=2"],
+    ("objective", "capacity"): ["objective.epochs=1"],
     ("objective/beta", "linear_warmup"): ["objective.beta.epochs=1"],
     ("objective/beta", "cyclical"): ["objective.beta.period=1"],
     ("trainer", "gpu"): ["trainer.accelerator=cpu"],  # composed; this machine may have none

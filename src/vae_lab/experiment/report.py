@@ -9,7 +9,7 @@ from vae_lab.evaluation.draws import NO_LIMIT, has_limit
 from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
-from vae_lab.objectives import ELBO
+from vae_lab.objectives import WeightedKL
 from vae_lab.support import Support
 from vae_lab.terminal import say
 from vae_lab.training.module import VAEModule
@@ -69,7 +69,10 @@ def _global_batch(job: Job) -> list[str]:
     total = job.processes * accumulated * size
     rate = job.cfg.optimizer.get("lr", "torch's own")
     told = f"each of {size}: a global batch of {total}, learning rate {rate}"
-    return [f"{', '.join(shares)}, {told} as configured."] if shares else []
+    lines = [f"{', '.join(shares)}, {told} as configured."] if shares else []
+    if shares and job.module.objective.reads_batch:
+        lines.append(f"The objective compares data: within each {size}, not the global batch.")
+    return lines
 
 
 def report(
@@ -140,7 +143,7 @@ def remarks(
     elif active == 0:
         found = f"No unit's mean varies with x (0 active), though the rate is {rate:.2g} nats: it"
     if found:
-        has_beta = isinstance(module.objective, ELBO)
+        has_beta = isinstance(module.objective, WeightedKL)
         helps = "a warm-up (objective/beta=linear_warmup), a smaller weight of the KL "
         helps = f"{helps}(objective.beta.value), " * has_beta + "a weaker decoder"
         lines.append(f"{found} tells little of x. What helps: {helps}.")
