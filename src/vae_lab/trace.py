@@ -46,7 +46,7 @@ class Batch:
     y: Tensor | None  # (B,) class labels, where the data have them
     index: Tensor  # (B,) which data these are
 
-    def __getitem__(self, items: slice) -> Batch:
+    def __getitem__(self, items: slice | list[int]) -> Batch:
         """Some of the data."""
         return Batch(self.x[items], None if self.y is None else self.y[items], self.index[items])
 
