@@ -3,5 +3,6 @@
 from vae_lab.model.priors.base import Prior
 from vae_lab.model.priors.class_means import ClassMeans
 from vae_lab.model.priors.standard_normal import StandardNormal
+from vae_lab.model.priors.uniform_categorical import UniformCategorical
 
-__all__ = ["ClassMeans", "Prior", "StandardNormal"]
+__all__ = ["ClassMeans", "Prior", "StandardNormal", "UniformCategorical"]
