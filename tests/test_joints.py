@@ -1,9 +1,7 @@
 """The joints carry what the first VAE does not need: each toy part here uses one, and trains."""
 
-import itertools
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from torch.nn.functional import logsigmoid
 from vae_lab import train
 from vae_lab.callbacks import Figures, Latents
 from vae_lab.data import Digits
-from vae_lab.estimators import Estimator, Pathwise, sampled
+from vae_lab.estimators import Pathwise, sampled
 from vae_lab.evaluation.evidence import bytes_per_draw, evidence
 from vae_lab.evaluation.metrics import LatentUnits
 from vae_lab.model import LatentVariableModel
@@ -37,7 +35,7 @@ from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.family import ElementwiseFamily, Family
 from vae_lab.model.likelihoods import Bernoulli
 from vae_lab.model.priors import Prior, StandardNormal
-from vae_lab.objectives import ELBO, IWAE, Constant, Objective, elbo
+from vae_lab.objectives import ELBO, Constant, Objective, elbo
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Draw, Latent, Trace, centre
 from vae_lab.training.module import VAEModule
@@ -333,60 +331,6 @@ def test_what_is_logged_is_the_objective_never_the_surrogate(tmp_path: Path) -> 
     plain, shifted = training(), training()
     shifted.estimator = Shifted()
     assert fit(shifted, tmp_path / "a") == fit(plain, tmp_path / "b")
-
-
-# An estimator that needs the value of each draw
-
-
-class LeaveOneOut(Estimator):
-    """The score function with the mean of the other draws as baseline: VIMCO under IWAE.
-
-    Mnih and Rezende, Variational Inference for Monte Carlo Objectives, 2016.
-    """
-
-    def draw(self, q: Distribution, p: Distribution) -> Latent:
-        return sampled(self.num_draws)(q, p)
-
-    def surrogate(self, objective: Objective, values: Tensor, trace: Trace) -> Tensor:
-        count, fixed = len(values), values.detach()
-        others = (fixed.sum(0) - fixed) / (count - 1)
-        without = [
-            objective.reduce(torch.cat([fixed[:s], others[s : s + 1], fixed[s + 1 :]]))
-            for s in range(count)
-        ]
-        reward = objective.reduce(fixed) - torch.stack(without)
-        (latent,) = trace.latents
-        return objective.reduce(values) + (reward * latent.q.log_prob(latent.z)).sum(0)
-
-
-@pytest.mark.parametrize("kind", [partial(ELBO, beta=Constant(0.7)), IWAE])
-def test_the_leave_one_out_gradient_is_unbiased(kind: Callable[[Context], Objective]) -> None:
-    """By enumeration of all pairs of draws of two bits."""
-    objective = kind(Context((1,), None, (2,)))
-    logits = torch.randn(2, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(2, 3, dtype=torch.float64)
-    bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=2)), dtype=torch.float64)
-    x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
-
-    def q_of(logits: Tensor) -> Distribution:
-        base = torch.distributions.Bernoulli(logits=logits.expand(1, 2), validate_args=False)
-        return Independent(base, 1, validate_args=False)
-
-    p = q_of(torch.zeros(2, dtype=torch.float64))
-    exact, estimated = torch.zeros((), dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    for pair in itertools.product(bits, repeat=2):
-        z = torch.stack(pair).unsqueeze(1)  # (S, B, Z)
-        q = q_of(logits)
-        likelihood = torch.distributions.Bernoulli(logits=z @ weights)
-        trace = Trace(x, None, Independent(likelihood, 1), (Latent(z, q, p),))
-        chance = q.log_prob(z).sum().exp()
-        values = objective.values(trace, EPOCH)
-        exact = exact + chance * objective.reduce(values).sum()
-        surrogate = LeaveOneOut(2).surrogate(objective, values, trace).sum()
-        (gradient,) = torch.autograd.grad(surrogate, logits, retain_graph=True)
-        estimated += chance.detach() * gradient
-    (expected,) = torch.autograd.grad(exact, logits)
-    torch.testing.assert_close(estimated, expected, rtol=0, atol=1e-13)
 
 
 # The step

@@ -26,9 +26,16 @@ PARTS = [
     and (g, c) != ("trainer", "fsdp")  # which runs on several GPUs alone
 ]
 
+CATEGORICAL = [
+    "model/posterior=categorical", "model/prior=uniform_categorical", "model.z_shape=[4,3]",
+    "estimator=score_function",
+]  # fmt: skip
 NEEDS = {  # what a part needs beside it to make sense on the embedded digits
     ("objective", "iwae"): ["estimator.num_draws=2"],
     ("objective", "capacity"): ["objective.epochs=1"],
+    ("estimator", "dreg"): ["objective=iwae", "estimator.num_draws=2"],
+    ("model/posterior", "categorical"): CATEGORICAL,
+    ("model/prior", "uniform_categorical"): CATEGORICAL,
     ("objective/beta", "linear_warmup"): ["objective.beta.epochs=1"],
     ("objective/beta", "cyclical"): ["objective.beta.period=1"],
     ("trainer", "gpu"): ["trainer.accelerator=cpu"],  # composed; this machine may have none

@@ -11,21 +11,22 @@ from vae_lab.training.step import step
 
 
 def first_pass(module: VAEModule, batch: Batch) -> Trace:
-    """The trace of one step, forward and backward, of a few data.
+    """Try one step, forward and backward; the trace of a plain draw, as evaluation sees the model.
 
     Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
     over different things, for a prior that leaves a part of z out, and for weights that training
     would never change.
     """
     with torch.no_grad():
-        for latent in module.model(batch, sampled(1)).latents:
-            _check_same_kind(latent)
-            _check_prior_reaches(latent.p)
+        trace: Trace = module.model(batch, sampled(1))
+    for latent in trace.latents:
+        _check_same_kind(latent)
+        _check_prior_reaches(latent.p)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
     outcome.surrogate.mean().backward()
     _check_all_learn(module)
     module.zero_grad()
-    return outcome.trace
+    return trace
 
 
 def _check_same_kind(latent: Latent) -> None:

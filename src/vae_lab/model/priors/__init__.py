@@ -15,5 +15,6 @@ __all__ = [
     "Mixture",
     "Prior",
     "StandardNormal",
+    "UniformCategorical",
     "VampPrior",
 ]
