@@ -6,6 +6,7 @@ from vae_lab.model.priors.class_means import ClassMeans
 from vae_lab.model.priors.flow import FlowPrior
 from vae_lab.model.priors.mixture import Mixture
 from vae_lab.model.priors.standard_normal import StandardNormal
+from vae_lab.model.priors.uniform_categorical import UniformCategorical
 from vae_lab.model.priors.vamp import VampPrior
 
 __all__ = [
