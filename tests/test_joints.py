@@ -11,10 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from parts import batch, datamodule, run, trainer, training
 from torch import Tensor, nn
 from torch.distributions import (
-    Categorical,
     Distribution,
     Independent,
-    MixtureSameFamily,
     OneHotCategorical,
     OneHotCategoricalStraightThrough,
     TransformedDistribution,
@@ -34,7 +32,7 @@ from vae_lab.model.context import Context
 from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.family import ElementwiseFamily, Family
 from vae_lab.model.likelihoods import Bernoulli
-from vae_lab.model.priors import Prior, StandardNormal
+from vae_lab.model.priors import Prior, StandardNormal, VampPrior
 from vae_lab.objectives import ELBO, Constant, Objective, elbo
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Draw, Latent, Trace, centre
@@ -212,33 +210,13 @@ def test_a_posterior_without_a_closed_form_mean(
 # A prior that starts from data, and is encoded
 
 
-class Pseudoinputs(Prior):
-    """Tomczak and Welling 2018: a mixture of the posteriors of 500 learned inputs."""
-
-    reads_labels = False
-
-    def __init__(self, context: Context, components: int = 500) -> None:
-        super().__init__(context)
-        assert context.q_z is not None
-        self.inputs = nn.Parameter(torch.zeros(components, *context.x_shape))
-        self.encode = context.q_z
-
-    def initialise(self, take: Callable[[int], Batch]) -> None:
-        self.inputs.data.copy_(take(len(self.inputs)).x)
-
-    def forward(self, y: Tensor | None) -> Distribution:
-        weights = Categorical(logits=torch.zeros(len(self.inputs)))
-        return MixtureSameFamily(weights, self.encode(self.inputs, None))
-
-
 def test_a_prior_of_500_encoded_components(tmp_path: Path) -> None:
-    module = training(prior=Pseudoinputs)
+    module = training(prior=partial(VampPrior, components=500))
     data = datamodule(Digits(), Support.BINARY)
     module.model.initialise(lambda n: next(data.batches("train", n, torch.device("cpu"))))
-    assert set(module.model.prior.inputs.unique().tolist()) == {0.0, 1.0}
-    before = module.model.prior.inputs.detach().clone()
+    before = module.model.prior.logits.detach().clone()
     fit(module, tmp_path)
-    assert not torch.equal(module.model.prior.inputs, before)  # it learns
+    assert not torch.equal(module.model.prior.logits, before)  # it learns
     model, encoded = module.model, []
     model.encoder.register_forward_hook(lambda m, given, out: encoded.append(len(given[0])))
     per_draw = bytes_per_draw(model)

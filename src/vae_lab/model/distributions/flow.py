@@ -35,7 +35,9 @@ class FlowDistribution(Distribution):
 
     @full_precision
     def log_prob(self, value: Tensor) -> Tensor:
-        log_prob: Tensor = self.flow.log_prob(value.flatten(-len(self.event_shape)))
+        vectors = value.flatten(-len(self.event_shape))
+        batch = torch.broadcast_shapes(vectors.shape[:-1], self.batch_shape)  # zuko does not
+        log_prob: Tensor = self.flow.log_prob(vectors.expand(*batch, -1))
         return log_prob
 
     @full_precision
