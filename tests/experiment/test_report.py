@@ -114,3 +114,12 @@ def test_a_run_that_collapses_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
         "trainer.max_epochs=40",
     )  # fmt: skip
     assert said.count("Collapsed: ") == 1
+
+
+@pytest.mark.parametrize(("objective", "told"), [("free_bits", True), ("elbo", False)])
+def test_an_objective_that_reads_its_batch_says_which(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], objective: str, told: bool
+) -> None:
+    several = ["data.batch_size=16", "trainer.accumulate_grad_batches=2"]
+    said = said_by(tmp_path / "run", capsys, f"objective={objective}", *several)
+    assert ("compares data: within each 16, not the global batch." in said) is told
