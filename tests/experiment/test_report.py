@@ -94,6 +94,7 @@ def test_a_collapse_is_called_so_with_what_helps(metrics: dict[str, float]) -> N
     (line,) = remarks(training(), 20, 20, metrics)
     assert line.startswith("Collapsed: ")
     assert "objective/beta=linear_warmup" in line
+    assert "objective=free_bits" in line
     assert remarks(training(), 20, 20, USED) == []
 
 
