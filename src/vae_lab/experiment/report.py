@@ -143,8 +143,11 @@ def remarks(
     elif active == 0:
         found = f"No unit's mean varies with x (0 active), though the rate is {rate:.2g} nats: it"
     if found:
-        has_beta = isinstance(module.objective, WeightedKL)
-        helps = "a warm-up (objective/beta=linear_warmup), a smaller weight of the KL "
-        helps = f"{helps}(objective.beta.value), " * has_beta + "a weaker decoder"
+        helps = "a weaker decoder"
+        if isinstance(module.objective, WeightedKL):
+            helps = (
+                "a warm-up (objective/beta=linear_warmup), a smaller weight of the KL "
+                f"(objective.beta.value), free bits (objective=free_bits), {helps}"
+            )
         lines.append(f"{found} tells little of x. What helps: {helps}.")
     return lines
