@@ -118,6 +118,6 @@ def test_dreg_is_refused_over_several_layers() -> None:
 
 
 def test_dreg_is_refused_with_one_draw() -> None:
+    node = {"_target_": "vae_lab.estimators.DoublyReparameterised", "num_draws": 1}
     with pytest.raises(InputError, match=r"num_draws must be .* of 2 or more"):
-        node = {"_target_": "vae_lab.estimators.DoublyReparameterised", "num_draws": 1}
         check_parts(node, "estimator")
