@@ -17,7 +17,7 @@ from vae_lab.config.compose import compose_config, in_multirun
 from vae_lab.config.explain import explain
 
 PRESETS = ("model", "data", "experiment")
-ROOTS = ("train", "evaluate", "export")
+ROOTS = ("train", "evaluate", "gradients", "export")
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 PARTS = [
     (g, c)
@@ -261,12 +261,13 @@ def test_the_help_of_train_shows_choices_keys_and_examples_that_exist() -> None:
         compose(*example.split())
 
 
-@pytest.mark.parametrize("command", ["evaluate", "export"])
+@pytest.mark.parametrize("command", ["evaluate", "export", "gradients"])
 def test_the_help_of_other_commands_shows_what_applies_to_them(command: str) -> None:
     shown = shown_by(command)
-    assert f"python {command}.py run=" in shown
+    called = "vae-lab gradients" if command == "gradients" else f"python {command}.py"
+    assert f"{called} run=" in shown
     for key in OmegaConf.load(CONF / f"{command}.yaml")[command]:
         assert f"  {command}.{key}=" in shown
     assert "optimizer" not in shown
-    for example in re.findall(rf"^  python {command}.py (.*)", shown, re.MULTILINE):
+    for example in re.findall(rf"^  {called} (.*)", shown, re.MULTILINE):
         compose_config(command, example.split())

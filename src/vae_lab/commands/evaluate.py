@@ -1,7 +1,6 @@
 """The evaluate command: score a run on its test split."""
 
 import json
-import os
 import time
 from dataclasses import asdict, fields
 from errno import EISDIR
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.config import build
-from vae_lab.config.allowed import check_parts, trusted
+from vae_lab.commands.run_data import run_data
+from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
@@ -44,7 +43,9 @@ def evaluate_task(cfg: DictConfig) -> None:
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
     device = _device(asked.device)
     trained = load(path, device)
-    data = _data(trained, asked)
+    data = run_data(trained, asked, "evaluate")
+    if not len(data.splits["test"]):
+        raise InputError("the run kept no test split: train with data.test_size above 0.")
     out = Path(str(asked.out)) if asked.out else run_folder(path)
     with explained(partial(_cannot_write, out)):
         (out / "evaluation").mkdir(parents=True, exist_ok=True)
@@ -82,28 +83,6 @@ def _device(name: str) -> torch.device:
             f"evaluate.device must be one of auto, {', '.join(usable)} here, not {name}."
         )
     return torch.device(usable[0] if name == "auto" else name)
-
-
-def _data(trained: TrainedVAE, asked: DictConfig) -> ImageDataModule:
-    """The data the model was trained with, checked to be the same."""
-    cfg = OmegaConf.create(trained.record["config"])
-    for key, place in (("root", asked.data_root), ("path", asked.data_path)):
-        if place is not None and key in cfg.data:
-            cfg.data[key] = place
-        elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
-            raise InputError(f"evaluate.data_{key}: the run's data have no {key}; leave it out.")
-    check_parts(cfg.data, "data", packages=("vae_lab",))
-    data = build.data(cfg)
-    found, expected = Measure.of(data, trained.model), trained.record["measure"]
-    if asdict(found) != expected:
-        raise InputError(
-            f"the data are not those of the training: their hashes are {found.split} and "
-            f"{found.evaluated}, not {expected['split']} and {expected['evaluated']}. "
-            "Set evaluate.data_root or data_path to the original."
-        )
-    if not len(data.splits["test"]):
-        raise InputError("the run kept no test split: train with data.test_size above 0.")
-    return data
 
 
 def _origin(

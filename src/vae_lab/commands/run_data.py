@@ -1,0 +1,42 @@
+"""The data of a run, for the commands that look at it again."""
+
+import os
+from dataclasses import asdict
+
+from omegaconf import DictConfig, OmegaConf
+
+from vae_lab.config import build
+from vae_lab.config.allowed import check_parts
+from vae_lab.data import ImageDataModule
+from vae_lab.errors import InputError
+from vae_lab.evaluation.measure import Measure
+from vae_lab.trained import TrainedVAE
+
+
+def run_data(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataModule:
+    """The data that a model was trained with, checked to be the same.
+
+    Args:
+        trained: The model of a run.
+        asked: Has `data_root` and `data_path`: where the data lie now, null where they lay.
+        command: The key that has `asked`, to be named.
+
+    Raises:
+        InputError: For a place that the data do not have, and for other data.
+    """
+    cfg = OmegaConf.create(trained.record["config"])
+    for key, place in (("root", asked.data_root), ("path", asked.data_path)):
+        if place is not None and key in cfg.data:
+            cfg.data[key] = place
+        elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
+            raise InputError(f"{command}.data_{key}: the run's data have no {key}; leave it out.")
+    check_parts(cfg.data, "data", packages=("vae_lab",))
+    data = build.data(cfg)
+    found, expected = Measure.of(data, trained.model), trained.record["measure"]
+    if asdict(found) != expected:
+        raise InputError(
+            f"the data are not those of the training: their hashes are {found.split} and "
+            f"{found.evaluated}, not {expected['split']} and {expected['evaluated']}. "
+            f"Set {command}.data_root or data_path to the original."
+        )
+    return data
