@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, checked
+from vae_lab.config import build
+from vae_lab.config.allowed import check_parts
 from vae_lab.config.restore import model_from_checkpoint
-from vae_lab.data import Preparation
+from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.errors import InputError
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.figures import interpolate
@@ -79,6 +82,16 @@ class TrainedVAE:
         """Move the model to `device`, where its results will lie; itself."""
         self.model.to(device)
         return self
+
+    def data(self) -> ImageDataModule:
+        """The data it was trained with, split and prepared as they were then.
+
+        `data().random_items("test", 10, torch.device("cpu"), seed=0)` has `x` and `y` of ten unseen
+        images. Raises InputError where the data are missing.
+        """
+        cfg = OmegaConf.create(self.record["config"])
+        check_parts(cfg.data, "data", packages=("vae_lab",))
+        return build.data(cfg)
 
     @torch.no_grad()
     def sample(
