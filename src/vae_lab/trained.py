@@ -7,14 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, checked
-from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
-from vae_lab.config.restore import model_from_checkpoint
+from vae_lab.config.restore import data_from_config, model_from_checkpoint
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.errors import InputError
 from vae_lab.evaluation.evidence import evidence
@@ -89,9 +86,7 @@ class TrainedVAE:
         `data().random_items("test", 10, torch.device("cpu"), seed=0)` has `x` and `y` of ten unseen
         images. Raises InputError where the data are missing.
         """
-        cfg = OmegaConf.create(self.record["config"])
-        check_parts(cfg.data, "data", packages=("vae_lab",))
-        return build.data(cfg)
+        return data_from_config(self.record["config"])
 
     @torch.no_grad()
     def sample(

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.config import build
-from vae_lab.config.allowed import check_parts, trusted
+from vae_lab.config.allowed import trusted
+from vae_lab.config.restore import data_from_config
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
@@ -92,8 +92,7 @@ def _data(trained: TrainedVAE, asked: DictConfig) -> ImageDataModule:
             cfg.data[key] = place
         elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
             raise InputError(f"evaluate.data_{key}: the run's data have no {key}; leave it out.")
-    check_parts(cfg.data, "data", packages=("vae_lab",))
-    data = build.data(cfg)
+    data = data_from_config(cfg)
     found, expected = Measure.of(data, trained.model), trained.record["measure"]
     if asdict(found) != expected:
         raise InputError(
