@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from conftest import QUICK
 from linear_gaussian import LinearGaussian
@@ -78,6 +79,12 @@ def datamodule(
     asked = {**usual, **settings}
     seed = asked.pop("seed")
     return ImageDataModule(source, DataSettings(**asked), support, seed)
+
+
+def idx(values: np.ndarray) -> bytes:
+    """An array of bytes as MNIST's files have it."""
+    sizes = np.array(values.shape, ">u4").tobytes()
+    return bytes([0, 0, 8, values.ndim]) + sizes + values.astype("uint8").tobytes()
 
 
 def run(folder: Path, *overrides: str) -> Run:

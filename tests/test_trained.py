@@ -35,6 +35,13 @@ def test_load_takes_a_folder_or_a_file(digits_run: Path) -> None:
     assert not by_folder.model.training
 
 
+def test_a_model_gives_the_data_it_was_trained_with(trained: TrainedVAE) -> None:
+    data = trained.data()
+    assert data.split_hash == trained.record["measure"]["split"]
+    shown = data.random_items("test", 4, torch.device("cpu"), seed=0)
+    assert trained.reconstruct(shown.x, seed=0).shape == (4, 1, 8, 8)
+
+
 def test_samples(trained: TrainedVAE) -> None:
     means = trained.sample(5, seed=1)
     assert means.shape == (5, 1, 8, 8)

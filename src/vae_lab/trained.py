@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, checked
-from vae_lab.config.restore import model_from_checkpoint
+from vae_lab.config.restore import data_from_config, model_from_checkpoint
+from vae_lab.data import ImageDataModule
 from vae_lab.data.preparation import Preparation, as_pixels
 from vae_lab.errors import InputError
 from vae_lab.evaluation.codes import (
@@ -89,6 +90,14 @@ class TrainedVAE:
         """Move the model to `device`, where its results will lie; itself."""
         self.model.to(device)
         return self
+
+    def data(self) -> ImageDataModule:
+        """The data it was trained with, split and prepared as they were then.
+
+        `data().random_items("test", 10, torch.device("cpu"), seed=0)` has `x` and `y` of ten unseen
+        images. Raises InputError where the data are missing.
+        """
+        return data_from_config(self.record["config"])
 
     @torch.no_grad()
     def sample(

@@ -5,8 +5,7 @@ from dataclasses import asdict
 
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
+from vae_lab.config.restore import data_from_config
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
@@ -30,8 +29,7 @@ def run_data(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataM
             cfg.data[key] = place
         elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
             raise InputError(f"{command}.data_{key}: the run's data have no {key}; leave it out.")
-    check_parts(cfg.data, "data", packages=("vae_lab",))
-    data = build.data(cfg)
+    data = data_from_config(cfg)
     found, expected = Measure.of(data, trained.model), trained.record["measure"]
     if asdict(found) != expected:
         raise InputError(

@@ -1,13 +1,16 @@
-"""From a checkpoint's record back to a model."""
+"""From a checkpoint's record back to a model and its data."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from vae_lab.config import build
+from vae_lab.config.allowed import check_parts
+from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.model import LatentVariableModel
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
@@ -19,6 +22,13 @@ def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariable
     rebuilt = build.model(content["vae_lab"]["config"].get("model"))
     _load(rebuilt, path, content, "its configuration")
     return rebuilt.eval()
+
+
+def data_from_config(config: Mapping[str, Any]) -> ImageDataModule:
+    """The data that a run's recorded configuration describes. Raises InputError without them."""
+    cfg = OmegaConf.create({**config})
+    check_parts(cfg.data, "data", packages=("vae_lab",))
+    return build.data(cfg)
 
 
 def check_weights(path: Path, content: dict[str, Any]) -> None:
