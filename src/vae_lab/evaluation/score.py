@@ -10,6 +10,8 @@ from rich.progress import track
 
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
+from vae_lab.evaluation.bound import draw_counts
+from vae_lab.evaluation.codes import MOST_ENCODED, Codes, code_estimates
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
@@ -36,7 +38,8 @@ class ScoreSettings:
     Attributes:
         num_draws: Importance samples per item.
         limit: Score this many items, drawn at random; None scores all. Of a conditional model, at
-            most as many images train and test the classifier.
+            most as many images train and test the classifier. As many training items' codes at most
+            are learnt from.
         batch_size: Items that are scored at once.
         memory_mib: Activations, in MiB, that decide how many draws are taken at once.
         seed: Of the items drawn, the draws of z, shuffles and resamples.
@@ -62,6 +65,7 @@ class Scores:
 
     estimates: dict[str, Estimate]  # every metric of the test split, by name
     draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
+    bound: dict[int, Estimate]  # on log p(x), by its number of draws; empty where draws are None
 
 
 def score(
@@ -115,7 +119,13 @@ def score(
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
         estimates |= _label_accuracy(model, data, settings)
-    return Scores(estimates, DrawCheck.of(every, num_draws) if num_draws > 1 else None)
+    test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
+    estimates |= code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
+    if num_draws == 1:
+        return Scores(estimates, None, {})
+    bounds = zip(draw_counts(num_draws), every.bounds.T, strict=True)
+    tightening = {k: mean_estimate(bound, "nats") for k, bound in bounds}
+    return Scores(estimates, DrawCheck.of(every, num_draws), tightening)
 
 
 def _label_accuracy(

@@ -28,7 +28,8 @@ KINDS = {
     "RunComparer": "table",
 }
 """What a panel is, in a word."""
-BY_LABEL_OR_PLANE = ("classes", "class_path", "latent_means", "manifold")  # of models that have one
+BY_LABEL_OR_PLANE = ("classes", "class_path", "codes", "latent_means", "manifold")
+"""Figures that a model may have or not."""
 
 
 def workspace(entity: str, project: str) -> Any:

@@ -1,0 +1,110 @@
+"""What the codes of data know: their labels, told by two simple classifiers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from vae_lab.data import ImageDataModule
+from vae_lab.estimators import sampled
+from vae_lab.evaluation.disentanglement import dci, mutual_information_gap
+from vae_lab.evaluation.metrics import centres
+from vae_lab.evaluation.statistics import Estimate, mean_estimate
+from vae_lab.model import LatentVariableModel
+from vae_lab.seeding import reseed
+from vae_lab.trace import Batch
+
+MOST_ENCODED = 10_000
+"""Training items that what reads the codes learns from, at the most."""
+
+PROBED_WITH_LABELS = (
+    "q(z|x, y) was given the label that the probes find in its codes: no word on what x alone tells"
+)
+
+NEIGHBOURS = 5
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Some items' codes, and what is known of the items."""
+
+    values: Tensor  # (N, units) float64, the centre of q(z|x)
+    labels: Tensor | None  # (N,)
+    factors: Tensor | None  # (N, F), what made each item
+
+    @classmethod
+    def of(cls, values: Tensor, data: ImageDataModule, split: str, items: Tensor) -> "Codes":
+        """With what `data` know of these items (N,) of a split."""
+        known = data.splits[split]
+        labels, factors = (
+            None if value is None else value[items].cpu() for value in (known.labels, known.factors)
+        )
+        return cls(values, labels, factors)
+
+    @property
+    def all_factors(self) -> Tensor | None:
+        """The factors with the label, which is one more, (N, F + 1); None where there are none."""
+        if self.factors is None or self.labels is None:
+            return self.factors
+        return torch.cat([self.labels.unsqueeze(1).to(self.factors.dtype), self.factors], 1)
+
+
+@torch.no_grad()
+def encode(model: LatentVariableModel, batches: Iterable[Batch]) -> Tensor:
+    """The codes of data, (N, units) float64 on the CPU: the centres of every layer's posterior."""
+    return torch.cat([centres(model(batch, sampled(1))).double().cpu() for batch in batches])
+
+
+def code_estimates(
+    model: LatentVariableModel, data: ImageDataModule, test: Codes, most: int, seed: int
+) -> dict[str, Estimate]:
+    """All that the codes are found to know of labels and factors; nothing where there are none.
+
+    Args:
+        model: In eval mode, whose training items' codes are learnt from.
+        data: Those it was trained with.
+        test: What is judged.
+        most: Training items that are encoded, at the most.
+        seed: Of which those are, and of all that is drawn.
+    """
+    if test.labels is None and test.factors is None:
+        return {}
+    device = next(model.parameters()).device
+    items = data.random_index("train", most, seed)
+    reseed(device, seed, "codes")
+    batches = data.batches("train", data.batch_size, device, items)
+    train = Codes.of(encode(model, batches), data, "train", items)
+    found = probe_accuracies(train, test)
+    if test.all_factors is None or train.all_factors is None:
+        return found
+    both = torch.cat([train.values, test.values]), torch.cat([train.all_factors, test.all_factors])
+    gap = mutual_information_gap(*both, seed)  # learns nothing: the more items, the less its bias
+    read = dci(train.values, train.all_factors, test.values, test.all_factors, seed)
+    return {**found, "mig": gap, **read}
+
+
+def probe_accuracies(train: Codes, test: Codes) -> dict[str, Estimate]:
+    """How often the labels of `test` are told from its codes, as shares; none of a single class.
+
+    `linear` is a multinomial logistic regression on standardised codes. `knn` asks the 5 nearest
+    training codes, as they are: standardised, the noise of units that are not used would count as
+    much as what the others say.
+    """
+    if train.labels is None or test.labels is None or len(train.labels.unique()) < 2:
+        return {}
+    probes = {
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "knn": KNeighborsClassifier(min(NEIGHBOURS, len(train.labels))),
+    }
+    found = {}
+    for name, probe in probes.items():
+        probe.fit(train.values.numpy(), train.labels.numpy())
+        told = torch.from_numpy(probe.predict(test.values.numpy()))
+        right = (told == test.labels).double()
+        found[f"probe_accuracy_{name}"] = mean_estimate(right, "share")
+    return found
