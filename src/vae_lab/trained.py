@@ -15,7 +15,8 @@ from vae_lab.config.restore import data_from_config, model_from_checkpoint
 from vae_lab.data import ImageDataModule
 from vae_lab.data.preparation import Preparation, as_pixels
 from vae_lab.errors import InputError
-from vae_lab.evaluation.codes import (
+from vae_lab.evaluation.evidence import evidence
+from vae_lab.evaluation.moves import (
     codes,
     draws_by_class,
     interpolate,
@@ -23,7 +24,6 @@ from vae_lab.evaluation.codes import (
     transfer,
     traverse,
 )  # fmt: skip
-from vae_lab.evaluation.evidence import evidence
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.labels import as_labels
 from vae_lab.seeding import seeded

@@ -7,10 +7,15 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from parts import datamodule, trainer, training
+from torch import Tensor
+from torch.distributions import Distribution, Independent
 
 from vae_lab.callbacks import Figures, LastCheckpoint, Latents
 from vae_lab.data import Digits, Images, Source
+from vae_lab.errors import InputError
+from vae_lab.evaluation.curves import History
 from vae_lab.evaluation.metrics import LatentUnits
+from vae_lab.model.posteriors import DiagonalGaussian
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
 
@@ -76,23 +81,27 @@ def test_a_resumed_run_has_its_whole_curve(tmp_path: Path) -> None:
     data = datamodule(Digits(), Support.BINARY, val_size=64, limit=64)
 
     def fitted(folder: Path, epochs: int, start: Path | None = None) -> Figures:
-        figures = Figures(str(folder), every_n_epochs=0)
+        figures = Figures(str(folder / "figures"), every_n_epochs=0)
         run = trainer(
             figures, LastCheckpoint(str(folder)), epochs=epochs, enable_checkpointing=True
         )
         run.fit(training(), datamodule=data, ckpt_path=start, weights_only=True)
-        assert (folder / "curves.png").is_file()
+        for name in ("curves.png", "noise.png"):
+            assert (folder / "figures" / name).is_file()
         return figures
 
     whole = fitted(tmp_path / "whole", 4)
     fitted(tmp_path / "begun", 2)
     resumed = fitted(tmp_path / "resumed", 4, tmp_path / "begun" / "last.ckpt")
-    assert list(resumed.epochs) == [1, 2, 3, 4]
-    assert resumed.epochs == whole.epochs
-    assert resumed.kl == whole.kl
-    assert len(whole.kl) == 4
+    assert list(resumed.history.epochs) == [1, 2, 3, 4]
+    assert resumed.history.epochs == whole.history.epochs
+    assert resumed.history == whole.history
+    assert History.read(tmp_path / "resumed") == whole.history
+    assert [len(units) for units in whole.history.sigma.values()] == [4] * 4
+    assert all(0 < sigma < 1.5 for units in whole.history.sigma.values() for sigma in units)
+    assert len(whole.history.kl) == 4
     wanted = {"elbo", "rate", "distortion"}
-    for epoch in whole.epochs.values():
+    for epoch in whole.history.epochs.values():
         assert {f"{split}/{name}" for split in ("train", "val") for name in wanted} <= set(epoch)
         assert "val/active_units" in epoch
 
@@ -101,7 +110,7 @@ def test_curves_agree_with_the_log(tmp_path: Path) -> None:
     figures = Figures(str(tmp_path), every_n_epochs=0)
     fitted = trainer(figures)
     fitted.fit(training(), datamodule=datamodule(Digits(), Support.BINARY, val_size=64, limit=64))
-    (epoch,) = figures.epochs.values()
+    (epoch,) = figures.history.epochs.values()
     logged = {name: float(value) for name, value in fitted.logged_metrics.items()}
     assert epoch == {name: logged[name] for name in epoch}
 
@@ -110,6 +119,33 @@ def test_curves_need_no_validation(tmp_path: Path) -> None:
     figures = Figures(str(tmp_path), every_n_epochs=0)
     data = datamodule(Digits(), Support.BINARY, val_size=0, limit=64)
     trainer(figures, limit_val_batches=0).fit(training(), datamodule=data)
-    assert {"train/elbo", "train/active_units"} <= set(figures.epochs[1])
-    assert len(figures.kl) == 4
+    assert {"train/elbo", "train/active_units"} <= set(figures.history.epochs[1])
+    assert len(figures.history.kl) == 4
     assert (tmp_path / "curves.png").is_file()
+
+
+class NoVariance(Independent):
+    """A distribution that does not know its variance."""
+
+    @property
+    def variance(self) -> Tensor:
+        raise NotImplementedError
+
+
+class Unknown(DiagonalGaussian):
+    """A posterior of those."""
+
+    def distribution(self, params: Tensor) -> Distribution:
+        q = super().distribution(params)
+        assert isinstance(q, Independent)
+        return NoVariance(q.base_dist, q.reinterpreted_batch_ndims)
+
+
+def test_noise_is_drawn_where_the_posterior_knows_it(tmp_path: Path) -> None:
+    figures = Figures(str(tmp_path / "figures"), every_n_epochs=0)
+    data = datamodule(Digits(), Support.BINARY, val_size=64, limit=64)
+    trainer(figures).fit(training(posterior=Unknown), datamodule=data)
+    assert History.read(tmp_path).sigma == {}
+    assert not (tmp_path / "figures" / "noise.png").exists()
+    with pytest.raises(InputError, match="give the folder of a run"):
+        History.read(tmp_path / "nowhere")

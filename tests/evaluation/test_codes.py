@@ -1,94 +1,105 @@
-"""Codes that are moved: where they go, and which label goes with them."""
+"""What codes are found to know of labels, and which codes are asked."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
 import torch
-from parts import batch, vae
-from torch import Tensor
+from parts import datamodule, vae
 
-from vae_lab.errors import InputError
-from vae_lab.evaluation.codes import between, codes, draws_by_class, place_in, transfer, traverse
-from vae_lab.model import VAE
-from vae_lab.model.conditioning import Concat, FiLM
-from vae_lab.model.priors import ClassGaussian, ClassMeans
-
-Seen = list[tuple[Tensor, Tensor | None]]
+from vae_lab.data import Digits, Glyphs
+from vae_lab.evaluation import codes as module
+from vae_lab.evaluation.codes import Codes, code_estimates, encode, probe_accuracies
+from vae_lab.support import Support
+from vae_lab.trace import Batch, centre
 
 
-def watched(monkeypatch: pytest.MonkeyPatch, **parts: object) -> tuple[VAE, Seen]:
-    """A VAE with priors unlike N(0, I), and what its decoder is given."""
-    model, seen = vae(**parts), []
-    for parameter in model.prior.parameters():
-        torch.nn.init.normal_(parameter)
-    whole = model.p_x
-    monkeypatch.setattr(model, "p_x", lambda z, y: (seen.append((z, y)), whole(z, y))[1])
-    return model.requires_grad_(requires_grad=False), seen
+def labelled(n: int, seed: int, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    return torch.randint(classes, (n,), generator=random), torch.randn(
+        n, 2, generator=random, dtype=torch.float64
+    )
 
 
-@pytest.mark.parametrize("prior", [ClassMeans, ClassGaussian])
-@pytest.mark.parametrize("entry", [None, Concat, FiLM])
-def test_a_transfer_keeps_the_place_in_the_prior(
-    monkeypatch: pytest.MonkeyPatch, prior: object, entry: object
+def accuracies(train: Codes, test: Codes) -> dict[str, float]:
+    found = probe_accuracies(train, test)
+    for p in found.values():
+        n = len(test.values)
+        assert p.standard_error == pytest.approx(math.sqrt(p.value * (1 - p.value) / (n - 1)))
+    return {name.removeprefix("probe_accuracy_"): p.value for name, p in found.items()}
+
+
+def test_probes_find_what_codes_know_and_no_more() -> None:
+    (y, noise), (test_y, test_noise) = labelled(800, 0), labelled(400, 1)
+    nothing = accuracies(Codes(noise, y, None), Codes(test_noise, test_y, None))
+    for name in ("linear", "knn"):
+        assert nothing[name] == pytest.approx(0.25, abs=4 * math.sqrt(0.25 * 0.75 / 400))
+    # Two rings, one within the other: no line parts them, and neighbours do.
+    ring = [(1 + b % 2)[:, None] * a / a.norm(dim=1, keepdim=True) for b, a in
+            ((y, noise), (test_y, test_noise))]  # fmt: skip
+    train, test = Codes(ring[0], y % 2, None), Codes(ring[1], test_y % 2, None)
+    rings = accuracies(train, test)
+    assert rings["knn"] > 0.98
+    assert rings["linear"] < 0.65
+    # A unit with another scale hinders the linear probe as little as the neighbours' vanishing one.
+    wide = torch.cat([1e-3 * y[:, None] + 1e-5 * noise, 1e-9 * noise], 1)
+    wide_test = torch.cat([1e-3 * test_y[:, None] + 1e-5 * test_noise, 1e-9 * test_noise], 1)
+    found = accuracies(Codes(wide, y, None), Codes(wide_test, test_y, None))
+    assert min(found.values()) > 0.95
+
+
+def test_one_class_is_nothing_to_probe() -> None:
+    y, values = labelled(50, 0)
+    alone = Codes(values, torch.zeros_like(y), None)
+    assert probe_accuracies(alone, alone) == {}
+    assert probe_accuracies(Codes(values, None, None), Codes(values, None, None)) == {}
+
+
+def test_codes_are_centres_beside_the_labels_and_factors_of_their_items(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    networks = {"encoder_conditioning": entry, "decoder_conditioning": entry} if entry else {}
-    model, seen = watched(monkeypatch, prior=prior, **networks)
-    data, to = batch((1, 8, 8)), torch.tensor([4, 4, 0, 9, 1])
-    z = codes(model, data)
-    assert transfer(model, z, data.y, to).shape == (5, 1, 8, 8)
-    ((moved, told),) = seen
-    assert torch.equal(told, to)
-    p, p_to = model.p_z(data.y), model.p_z(to)
-    torch.testing.assert_close((moved - p_to.mean) / p_to.stddev, (z - p.mean) / p.stddev)
-    assert not torch.allclose(moved, z)
-    transfer(model, moved, to, data.y)
-    torch.testing.assert_close(seen[-1][0], z, rtol=1e-4, atol=1e-5)  # and back
+    source = Glyphs(count=120, seed=0)
+    data, model = datamodule(source, Support.BINARY, test_size=40), vae(x_shape=(1, 28, 28)).eval()
+    seen: dict[str, Codes] = {}
+
+    def watched(train: Codes, test: Codes) -> dict[str, Any]:
+        seen.update(train=train, test=test)
+        return probe_accuracies(train, test)
+
+    monkeypatch.setattr(module, "probe_accuracies", watched)
+    items = torch.tensor([3, 7, 11, 12, 30, 31, 32, 33, 34, 35])
+    batch: Batch = next(iter(data.batches("test", 40, torch.device("cpu"), items)))
+    test = Codes.of(encode(model, [batch]), data, "test", items)
+    with torch.no_grad():
+        torch.testing.assert_close(test.values.float(), centre(model.q_z(batch.x, None)))
+    assert batch.y is not None
+    assert torch.equal(test.labels, batch.y)  # type: ignore[arg-type]
+    assert torch.equal(test.factors, data.splits["test"].factors[items])  # type: ignore[arg-type, index]
+    found = code_estimates(model, data, test, most=50, seed=0)
+    assert len(seen["train"].values) == 50
+    assert set(found) == {
+        "probe_accuracy_linear", "probe_accuracy_knn", "mig", "dci_disentanglement",
+        "dci_completeness", "dci_informativeness",
+    }  # fmt: skip
+    factors = test.all_factors
+    assert factors is not None
+    assert factors.shape == (10, 1 + len(source.factor_names))
+    assert torch.equal(factors[:, 0].long(), batch.y)
+    again = code_estimates(model, data, test, most=50, seed=0)
+    assert again == found
 
 
-@pytest.mark.parametrize("entry", [Concat, FiLM])
-def test_a_transfer_keeps_z_where_the_prior_knows_no_class(
-    monkeypatch: pytest.MonkeyPatch, entry: object
-) -> None:
-    model, seen = watched(monkeypatch, decoder_conditioning=entry)
-    data, to = batch((1, 8, 8)), torch.full((5,), 7)
-    z = codes(model, data)
-    transfer(model, z, data.y, to)
-    ((moved, told),) = seen
-    assert torch.equal(moved, z)
-    assert torch.equal(told, to)
+def test_data_without_factors_or_labels_need_no_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, model = datamodule(Digits(), Support.BINARY, limit=100), vae().eval()
+    values = torch.randn(10, 4).double()
+    test = Codes.of(values, data, "test", torch.arange(10))
+    assert set(code_estimates(model, data, test, 60, 0)) == {
+        "probe_accuracy_linear", "probe_accuracy_knn",
+    }  # fmt: skip
 
+    def refused(model: Any, batches: Iterable[Batch]) -> None:
+        raise AssertionError
 
-def test_what_the_class_must_enter_for_a_transfer() -> None:
-    assert not draws_by_class(vae())
-    assert not draws_by_class(vae(encoder_conditioning=Concat))
-    assert draws_by_class(vae(decoder_conditioning=FiLM))
-    assert draws_by_class(vae(prior=ClassGaussian))
-
-
-def test_a_traversal_moves_one_unit_of_each_datum(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, seen = watched(monkeypatch, z_shape=(2, 3), decoder_conditioning=Concat)
-    data, values = batch((1, 8, 8)), torch.tensor([-2.0, 0.5])
-    z = codes(model, data)
-    assert traverse(model, z, data.y, place_in((2, 3), (1, 0)), values).shape == (5, 2, 1, 8, 8)
-    moved, told = seen[0][0].reshape(5, 2, 2, 3), seen[0][1]
-    assert torch.equal(told, torch.arange(5).repeat_interleave(2))
-    assert torch.equal(moved[:, :, 1, 0], values.expand(5, 2))
-    others = torch.ones(2, 3, dtype=torch.bool)
-    others[1, 0] = False
-    assert torch.equal(moved[:, :, others], z[:, others].unsqueeze(1).expand(5, 2, 5))
-    assert torch.equal(codes(model, data), z)
-
-
-def test_the_label_changes_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, seen = watched(monkeypatch, decoder_conditioning=FiLM)
-    ends = torch.randn(2, 4)
-    assert between(model, ends, torch.tensor([9, 7]), 4).shape == (4, 1, 8, 8)
-    ((path, told),) = seen
-    assert told.tolist() == [9, 9, 7, 7]
-    torch.testing.assert_close(path[[0, 3]], ends)
-    torch.testing.assert_close(path.diff(dim=0), (ends.diff(dim=0) / 3).expand(3, 4))
-
-
-@pytest.mark.parametrize("unit", [6, -1, 1.0, "1", None, (1, 2), ()])
-def test_units_that_z_does_not_have(unit: object) -> None:
-    with pytest.raises(InputError, match=r"unit must be a place in z, .* \(6,\): a number"):
-        place_in((6,), unit)
-    assert place_in((6,), 5) == place_in((6,), (5,)) == 5
+    monkeypatch.setattr(module, "encode", refused)
+    assert code_estimates(model, data, Codes(values, None, None), 60, 0) == {}

@@ -10,18 +10,17 @@ from parts import batch, vae
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from vae_lab.evaluation.curves import curves
+from vae_lab.evaluation.curves import curves, noise
 from vae_lab.evaluation.figures import (
-    class_colours,
     class_path,
     classes,
-    latent_means,
     plot_all,
     save_figures,
     transfers,
     traversals,
 )
 from vae_lab.evaluation.grid import image_grid
+from vae_lab.evaluation.points import class_colours, code_map, latent_means
 from vae_lab.model.conditioning import Concat, FiLM
 from vae_lab.model.posteriors import DiagonalGaussian
 from vae_lab.model.priors import ClassGaussian, ClassMeans
@@ -102,6 +101,23 @@ def test_a_class_has_its_colour_whatever_others_are_there() -> None:
         assert len({class_colours(count)(y) for y in range(count)}) == count
 
 
+def test_codes_are_shown_where_they_spread_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    spread = torch.tensor([3.0, 0.1, 2.0, 0.0])
+    turn = torch.linalg.qr(torch.randn(4, 4))[0]
+    z = torch.randn(200, 4) * spread + 5.0
+    monkeypatch.setattr("vae_lab.evaluation.points.centres", lambda trace: z @ turn)
+    data = batch((1, 8, 8), 200)
+    with torch.no_grad():
+        axes = code_map(vae(), data, "test").axes[0]
+    points = torch.as_tensor(axes.collections[0].get_offsets().data)
+    middle = (z - z.mean(0)).double()
+    torch.testing.assert_close(points.norm(dim=0), middle[:, [0, 2]].norm(dim=0), rtol=0.01, atol=0)
+    torch.testing.assert_close(torch.pdist(points), torch.pdist(middle), rtol=0, atol=1.0)
+    shares = middle.square().sum(0) / middle.square().sum()
+    assert f"axis 1: {100 * shares[0]:.0f} %" in axes.get_xlabel()
+    assert f"axis 2: {100 * shares[2]:.0f} %" in axes.get_ylabel()
+
+
 def test_a_row_of_traversals_moves_one_unit_over_the_prior(monkeypatch: pytest.MonkeyPatch) -> None:
     model, data = vae(z_shape=(2, 3)), batch((1, 8, 8), 10)
     seen: list[Tensor] = []
@@ -150,3 +166,13 @@ def test_curves_show_every_epoch_that_was_noted_and_units_in_order() -> None:
     assert [bar.get_height() for bar in bars] == [2.0, 1.0, 0.5]
     assert by_title["KL of each unit of z"].get_title().endswith(", after epoch 4")
     assert curves({1: {"train/elbo": -1.0}}, [])  # neither validation nor a KL of units
+
+
+def test_the_noise_stands_above_what_it_is_traded_for() -> None:
+    epochs = {e: {"val/rate": 2.0 * e, "train/distortion": -e} for e in (1, 2, 4)}
+    top, rate, distortion = noise(epochs, {2: [0.5, 0.1], 4: [0.25, 0.75]}).axes
+    assert [line.get_xydata().tolist() for line in top.lines] == [
+        [[2, 0.5], [4, 0.25]], [[2, 0.1], [4, 0.75]], [[2, 0.3], [4, 0.5]],
+    ]  # fmt: skip
+    assert rate.lines[0].get_xydata().tolist() == [[1, 2], [2, 4], [4, 8]]
+    assert distortion.lines[0].get_xydata().tolist() == [[1, -1], [2, -2], [4, -4]]

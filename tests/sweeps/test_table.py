@@ -127,6 +127,42 @@ def test_searches_for_a_learning_rate_are_left_out(tmp_path: Path) -> None:
     assert (row.seeds, row.unfinished, row.values["best"]) == (1, 0, [-30.0])
 
 
+def evaluated(folder: Path, num_draws: int = 100, **values: float) -> None:
+    estimates = {
+        name: {"value": value, "standard_error": None, "unit": "share"}
+        for name, value in values.items()
+    }
+    told = {"estimates": estimates, "num_draws": num_draws, "items": 9, "draw_seed": 0, "bound": {}}
+    (folder / "evaluation.json").write_text(json.dumps(told))
+
+
+def test_estimates_are_columns_where_all_that_finished_were_evaluated_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for at in range(4):
+        folder = job(tmp_path / str(at), -30.0 - at, seed=at // 2, model="ab"[at % 2])
+        assert all("evaluated/mig" not in row.values for row in rows(tmp_path))  # not all of them
+        evaluated(folder, mig=0.1 * at, nll=30.0 + at)
+    job(tmp_path / "unfinished", None, seed=3, model="a")
+    found = {row.choices["model"]: row.values.get("evaluated/mig") for row in rows(tmp_path)}
+    assert found["b"] == pytest.approx([0.1, 0.3])
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path), "--columns", "evaluated/mig"])
+    main()
+    said = capsys.readouterr().out
+    assert "mig" in said
+    assert "0.200 +- 0.141" in said
+    assert "active" not in said  # the usual columns have made room
+    with (tmp_path / "table.csv").open(newline="") as file:
+        read = {row["model"]: row for row in csv.DictReader(file) if row["seeds"] == "2"}
+    assert float(read["b"]["evaluated/mig"]) == pytest.approx(0.2)
+    assert float(read["a"]["evaluated/nll sd"]) == pytest.approx(2**0.5)
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path), "--columns", "mig"])
+    with pytest.raises(SystemExit, match="unknown column 'mig'. There are: best, evaluated/mig"):
+        main()
+    evaluated(tmp_path / "0", num_draws=5, mig=0.0)
+    assert all("evaluated/mig" not in row.values for row in rows(tmp_path))
+
+
 def test_nothing_is_pooled_across_a_measure(tmp_path: Path) -> None:
     job(tmp_path / "0", -30.0, seed=0)
     job(tmp_path / "1", 500.0, DENSITY, seed=1)
@@ -217,7 +253,7 @@ def test_arguments_are_compared_among_parts_of_one_class() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["result.json", "failed.json", "config.yaml"])
+@pytest.mark.parametrize("name", ["result.json", "failed.json", "config.yaml", "evaluation.json"])
 @pytest.mark.parametrize(
     "content",
     [b"", b'{"metrics": {"a": 1', b"[1, 2]", b"\xff\xfe\x00", b"null", b'{"metrics": 3}',

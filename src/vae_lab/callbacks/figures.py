@@ -1,5 +1,6 @@
 """Figures while training: as PNG in the run folder, and to the logger."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from vae_lab.callbacks.averaging import averaged_weights
 from vae_lab.callbacks.latents import training_units
 from vae_lab.data import ImageDataModule
 from vae_lab.distributed.sharding import full_weights
-from vae_lab.evaluation.curves import PANELS, curves
+from vae_lab.evaluation.curves import PANELS, History, curves, noise
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.loggers import log_image
@@ -24,7 +25,8 @@ class Figures(Callback):
 
     Held-out are validation images while training (without any, training images), test images at
     the end: some at random, the same every time. curves.png shows every epoch so far, those before
-    a run was resumed too.
+    a run was resumed too, and noise.png, where the posterior knows its variance, how wide it was;
+    history.json is what both are drawn from.
     """
 
     def __init__(
@@ -38,8 +40,7 @@ class Figures(Callback):
             num_images: At most so many images' latents are plotted.
         """
         self.folder, self.every, self.num_images = Path(folder), every_n_epochs, num_images
-        self.epochs: dict[int, dict[str, float]] = {}  # metrics of each, counted from 1
-        self.kl: list[float] = []  # of each unit of z, in nats, when they were last looked at
+        self.history = History()
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not trainer.sanity_checking:
@@ -75,8 +76,13 @@ class Figures(Callback):
         for name, path in save_figures(figures, self.folder).items():
             for logger in trainer.loggers:
                 log_image(logger, f"media/{name}", path, trainer.global_step)
-        if self.epochs:  # loggers draw curves themselves
-            save_figures({"curves": curves(self.epochs, self.kl)}, self.folder)
+        told = self.history
+        if told.epochs:  # loggers draw curves themselves
+            over_epochs = {"curves": curves(told.epochs, told.kl)}
+            if told.sigma:
+                over_epochs["noise"] = noise(told.epochs, told.sigma)
+            save_figures(over_epochs, self.folder)
+            told.write(self.folder)
 
     def _note(
         self, trainer: Trainer, module: VAEModule, split: str, units: dict[str, Tensor] | None
@@ -84,18 +90,20 @@ class Figures(Callback):
         """Keep an epoch's metrics before the module forgets them. Every rank must call."""
         bounds = module.bounds[f"of_{split}"]
         assert isinstance(bounds, BoundMetrics)
-        found = bounds.compute()
+        found, now = bounds.compute(), trainer.current_epoch + 1
         if units is not None:
             found["active_units"] = units["active"].sum()
-            self.kl = units["kl"].flatten().tolist() if units["kl"].isfinite().all() else []
-        epoch = self.epochs.setdefault(trainer.current_epoch + 1, {})
+            self.history.kl = units["kl"].tolist() if units["kl"].isfinite().all() else []
+            if units["variance"].isfinite().all():
+                self.history.sigma[now] = units["variance"].sqrt().tolist()
+        epoch = self.history.epochs.setdefault(now, {})
         epoch |= {f"{split}/{name}": float(found[name]) for name in PANELS if name in found}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self.epochs, "kl": self.kl}
+        return asdict(self.history)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.epochs, self.kl = state_dict["epochs"], state_dict["kl"]
+        self.history = History(**state_dict)
 
 
 def _held_out(trainer: Trainer) -> str:

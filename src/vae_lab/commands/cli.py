@@ -20,6 +20,7 @@ from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted, Interruption
 from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.checkpoint import checkpoint_path
+from vae_lab.storage.run_folder import RunFolder, runs_below
 from vae_lab.sweeps.hooks import stopped
 from vae_lab.terminal import say, tell
 
@@ -79,6 +80,23 @@ def tell_error(error: Exception, where: str = "") -> str:
 
 def wanted_checkpoint(cfg: DictConfig) -> Path:
     """The checkpoint that `run=` names. Raises InputError where it names none."""
+    return checkpoint_path(_wanted(cfg))
+
+
+def wanted_checkpoints(cfg: DictConfig) -> list[Path]:
+    """Those that `run=` names: of a run or a checkpoint one, of a folder of runs one for each.
+
+    Runs that have saved nothing are passed over. Raises InputError where there is none.
+    """
+    wanted = Path(_wanted(cfg))
+    if wanted.is_dir() and not RunFolder(wanted).has_checkpoints:
+        below = [run for run in runs_below(wanted) if run.has_checkpoints]
+        if below:
+            return [checkpoint_path(run) for run in below]
+    return [checkpoint_path(wanted)]
+
+
+def _wanted(cfg: DictConfig) -> str:
     if OmegaConf.is_missing(cfg, "run"):
         raise InputError("which run? Say run=<run folder or checkpoint>.")
-    return checkpoint_path(arguments.checked("run", cfg.run, arguments.Text))
+    return arguments.checked("run", cfg.run, arguments.Text)

@@ -13,12 +13,14 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
 
-from vae_lab.commands.cli import wanted_checkpoint
+from vae_lab.commands.cli import tell_error, wanted_checkpoints
 from vae_lab.commands.run_data import run_data
 from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
+from vae_lab.evaluation.bound import bound
+from vae_lab.evaluation.codes import PROBED_WITH_LABELS
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
@@ -34,12 +36,29 @@ from vae_lab.trained import TrainedVAE, load
 def evaluate_task(cfg: DictConfig) -> None:
     """The evaluate command: score `run`, write evaluation.json and evaluation/*.png, print a table.
 
-    The training's own figures stay.
+    The training's own figures stay. Of a folder of runs, such as a sweep's, each is scored; one
+    that cannot be is told of, and the others go on.
 
     Raises InputError, before any work, for settings or a run that cannot be scored.
     """
-    path, asked = wanted_checkpoint(cfg), cfg.evaluate
+    paths, asked = wanted_checkpoints(cfg), cfg.evaluate
     check_settings(asked, [EvaluateSettings, ScoreSettings], "evaluate.")
+    if len(paths) == 1:
+        return _evaluate(paths[0], asked)
+    if asked.out:
+        raise InputError(f"{cfg.run} holds {len(paths)} runs: leave out evaluate.out.")
+    lost = 0
+    for path in paths:
+        try:
+            _evaluate(path, asked)
+        except InputError as error:
+            lost += 1
+            tell_error(error, f" ({run_folder(path)})")
+    if lost:
+        raise InputError(f"{lost} of {len(paths)} runs could not be scored.")
+
+
+def _evaluate(path: Path, asked: DictConfig) -> None:
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
     device = _device(asked.device)
     trained = load(path, device)
@@ -55,6 +74,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     scores = score(trained.model, trained.preparation, data, settings)
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
+        "bound": {k: asdict(estimate) for k, estimate in scores.bound.items()},
         "draws": scores.draws and {**asdict(scores.draws), "doubts": scores.draws.doubts()},
         **_origin(trained, data, settings, device),
         "seconds": round(time.monotonic() - started, 1),
@@ -63,7 +83,10 @@ def evaluate_task(cfg: DictConfig) -> None:
     with explained(partial(_cannot_write, out)):
         with atomic_file(out / "evaluation.json") as part:
             part.write_text(json.dumps(report, indent=2) + "\n")
-        save_figures(plot_all(trained.model, shown, "test"), out / "evaluation")
+        figures = plot_all(trained.model, shown, "test")
+        if scores.bound:
+            figures["bound"] = bound(scores.bound)
+        save_figures(figures, out / "evaluation")
     _print(report, scores.draws, out)
 
 
@@ -150,6 +173,8 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
     console.print(table)
     notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
     notes += draws.doubts() if draws else []
+    reads_labels = report["measure"]["conditional"] and "probe_accuracy_knn" in report["estimates"]
+    notes += [PROBED_WITH_LABELS] * reads_labels
     for note in notes:
         say(console, f"Note: {note}")
     say(console, f"Written: {out / 'evaluation.json'}")

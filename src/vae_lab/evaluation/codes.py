@@ -1,90 +1,110 @@
-"""What becomes of a code z that is moved: towards another, along one unit, to another class.
+"""What the codes of data know: their labels, told by two simple classifiers."""
 
-A code stands for a datum: `centre(q(z|x))`. N codes, (N, *Z), give decoder means of shape (N, *X).
-"""
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-from collections.abc import Sequence
-from operator import index
-
-import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from vae_lab.errors import InputError
-from vae_lab.model import VAE
-from vae_lab.trace import Batch, Shape, centre
+from vae_lab.data import ImageDataModule
+from vae_lab.estimators import sampled
+from vae_lab.evaluation.disentanglement import dci, mutual_information_gap
+from vae_lab.evaluation.metrics import centres
+from vae_lab.evaluation.statistics import Estimate, mean_estimate
+from vae_lab.model import LatentVariableModel
+from vae_lab.seeding import reseed
+from vae_lab.trace import Batch
+
+MOST_ENCODED = 10_000
+"""Training items that what reads the codes learns from, at the most."""
+
+PROBED_WITH_LABELS = (
+    "q(z|x, y) was given the label that the probes find in its codes: no word on what x alone tells"
+)
+
+NEIGHBOURS = 5
 
 
-def codes(model: VAE, batch: Batch) -> Tensor:
-    """The code of each datum, (B, *Z)."""
-    return centre(model.q_z(batch.x, batch.y))
+@dataclass(frozen=True)
+class Codes:
+    """Some items' codes, and what is known of the items."""
+
+    values: Tensor  # (N, units) float64, the centre of q(z|x)
+    labels: Tensor | None  # (N,)
+    factors: Tensor | None  # (N, F), what made each item
+
+    @classmethod
+    def of(cls, values: Tensor, data: ImageDataModule, split: str, items: Tensor) -> "Codes":
+        """With what `data` know of these items (N,) of a split."""
+        known = data.splits[split]
+        labels, factors = (
+            None if value is None else value[items].cpu() for value in (known.labels, known.factors)
+        )
+        return cls(values, labels, factors)
+
+    @property
+    def all_factors(self) -> Tensor | None:
+        """The factors with the label, which is one more, (N, F + 1); None where there are none."""
+        if self.factors is None or self.labels is None:
+            return self.factors
+        return torch.cat([self.labels.unsqueeze(1).to(self.factors.dtype), self.factors], 1)
 
 
-def interpolate(model: VAE, ends: Batch, n: int) -> Tensor:
-    """Two data, B = 2, and `n` decoder means on the line between their codes.
+@torch.no_grad()
+def encode(model: LatentVariableModel, batches: Iterable[Batch]) -> Tensor:
+    """The codes of data, (N, units) float64 on the CPU: the centres of every layer's posterior."""
+    return torch.cat([centres(model(batch, sampled(1))).double().cpu() for batch in batches])
 
-    (n + 2, *X), the two data first and last. A label that is read is the first one's for the first
-    half of the way.
+
+def code_estimates(
+    model: LatentVariableModel, data: ImageDataModule, test: Codes, most: int, seed: int
+) -> dict[str, Estimate]:
+    """All that the codes are found to know of labels and factors; nothing where there are none.
+
+    Args:
+        model: In eval mode, whose training items' codes are learnt from.
+        data: Those it was trained with.
+        test: What is judged.
+        most: Training items that are encoded, at the most.
+        seed: Of which those are, and of all that is drawn.
     """
-    path = between(model, codes(model, ends), ends.y, n)
-    return torch.cat([ends.x[:1], path, ends.x[1:]])
+    if test.labels is None and test.factors is None:
+        return {}
+    device = next(model.parameters()).device
+    items = data.random_index("train", most, seed)
+    reseed(device, seed, "codes")
+    batches = data.batches("train", data.batch_size, device, items)
+    train = Codes.of(encode(model, batches), data, "train", items)
+    found = probe_accuracies(train, test)
+    if test.all_factors is None or train.all_factors is None:
+        return found
+    both = torch.cat([train.values, test.values]), torch.cat([train.all_factors, test.all_factors])
+    gap = mutual_information_gap(*both, seed)  # learns nothing: the more items, the less its bias
+    read = dci(train.values, train.all_factors, test.values, test.all_factors, seed)
+    return {**found, "mig": gap, **read}
 
 
-def between(model: VAE, ends: Tensor, y: Tensor | None, n: int) -> Tensor:
-    """`n` decoder means on the line between two codes, (2, *Z), both ends among them; (n, *X).
+def probe_accuracies(train: Codes, test: Codes) -> dict[str, Estimate]:
+    """How often the labels of `test` are told from its codes, as shares; none of a single class.
 
-    y, (2,): their labels; the first one's serves the first half of the way, the other's the second.
+    `linear` is a multinomial logistic regression on standardised codes. `knn` asks the 5 nearest
+    training codes, as they are: standardised, the noise of units that are not used would count as
+    much as what the others say.
     """
-    t = torch.linspace(0, 1, n, device=ends.device)
-    z = torch.lerp(ends[0], ends[1], t.reshape(-1, *[1] * (ends.dim() - 1)))
-    return model.p_x(z, None if y is None else y[(t >= 0.5).long()]).mean
-
-
-def place_in(z_shape: Shape, unit: int | Sequence[int]) -> int:
-    """Where one unit of z stands in z flattened: `unit` is a number for each dimension of z.
-
-    Raises InputError for a unit that z does not have.
-
-    >>> place_in((4, 10), (1, 2))
-    12
-    """
-    places = unit if isinstance(unit, Sequence) else (unit,)
-    try:
-        return int(np.ravel_multi_index([index(place) for place in places], z_shape))
-    except (TypeError, ValueError):
-        count = "a number" if len(z_shape) == 1 else f"{len(z_shape)} numbers"
-        raise InputError(
-            f"unit must be a place in z, which has the shape {z_shape}: {count}, counted from 0, "
-            f"not {unit}."
-        ) from None
-
-
-def traverse(model: VAE, z: Tensor, y: Tensor | None, unit: int, values: Tensor) -> Tensor:
-    """Decoder means with one unit of each code set to each of the `values`, (V,); (N, V, *X).
-
-    `unit` counts through the whole of z. The others, and the label y (N,), stay as they are.
-    """
-    n, count = len(z), len(values)
-    moved = z.flatten(1).repeat_interleave(count, 0)
-    moved[:, unit] = values.to(z).repeat(n)
-    label = None if y is None else y.repeat_interleave(count)
-    return model.p_x(moved.reshape(-1, *z.shape[1:]), label).mean.unflatten(0, (n, count))
-
-
-def transfer(model: VAE, z: Tensor, y: Tensor, to: Tensor) -> Tensor:
-    """Decoder means of the codes z of data of classes y, (N,), as of the classes `to`, (N,).
-
-    What is kept is what the model draws beside the class. Where the prior reads the label that is
-    not z but its place among the draws of its class, (z - mu_y) / sigma_y, so the code becomes
-    mu_to + sigma_to (z - mu_y) / sigma_y; else it is z. The decoder, where it reads it, is told
-    `to`. This is the counterfactual of the generative model: Pearl, Causality, 2009, chapter 7.
-    """
-    if model.prior.reads_labels:
-        p, p_to = model.p_z(y), model.p_z(to)
-        z = p_to.mean + p_to.stddev * (z - p.mean) / p.stddev
-    return model.p_x(z, to).mean
-
-
-def draws_by_class(model: VAE) -> bool:
-    """Whether the class says which x are drawn: without that nothing can be transferred."""
-    return model.prior.reads_labels or model.decoder.reads_labels
+    if train.labels is None or test.labels is None or len(train.labels.unique()) < 2:
+        return {}
+    probes = {
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)),
+        "knn": KNeighborsClassifier(min(NEIGHBOURS, len(train.labels))),
+    }
+    found = {}
+    for name, probe in probes.items():
+        probe.fit(train.values.numpy(), train.labels.numpy())
+        told = torch.from_numpy(probe.predict(test.values.numpy()))
+        right = (told == test.labels).double()
+        found[f"probe_accuracy_{name}"] = mean_estimate(right, "share")
+    return found

@@ -1,10 +1,18 @@
 """Training at a glance: how the bound and its terms went, and what each unit of z has come to."""
 
+import json
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from pydantic import TypeAdapter
+
+from vae_lab.errors import InputError
+from vae_lab.storage.files import atomic_file
 
 PANELS = {
     "elbo": "ELBO, nats",
@@ -12,6 +20,37 @@ PANELS = {
     "distortion": "distortion, nats",
     "active_units": "active units",
 }
+
+
+@dataclass
+class History:
+    """What a run was at each epoch, counted from 1: all that its curves are drawn from.
+
+    Attributes:
+        epochs: Metrics such as "val/elbo"; not each epoch has them all.
+        kl: Of each unit of z, in nats, when last looked at; none where it is no sum over units.
+        sigma: Of each unit, sqrt(E_x Var[z|x]); no epoch where the posterior does not know it.
+    """
+
+    epochs: dict[int, dict[str, float]] = field(default_factory=dict)
+    kl: list[float] = field(default_factory=list)
+    sigma: dict[int, list[float]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, run: str | os.PathLike[str]) -> "History":
+        """That of a run folder. Raises InputError where there is none."""
+        path = Path(run) / "figures" / "history.json"
+        try:
+            return TypeAdapter(cls).validate_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{path} cannot be read: give the folder of a run that has plotted its figures."
+            ) from error
+
+    def write(self, folder: Path) -> None:
+        """As `folder`/history.json, whole."""
+        with atomic_file(folder / "history.json") as part:
+            part.write_text(json.dumps(asdict(self)) + "\n")
 
 
 def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Figure:
@@ -23,15 +62,8 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
     """
     figure = Figure(figsize=(9, 5), layout="constrained")
     panels = figure.subplot_mosaic([["elbo", "rate", "distortion"], ["active_units", "kl", "kl"]])
-    for name, title in PANELS.items():
-        for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
-            points = [
-                (e, m[f"{split}/{name}"]) for e, m in epochs.items() if f"{split}/{name}" in m
-            ]
-            if points:
-                panels[name].plot(*zip(*points, strict=True), ".-", color=colour, label=split)
-        panels[name].xaxis.set_major_locator(MaxNLocator(integer=True))
-        panels[name].set_title(title, fontsize=10)
+    for name in PANELS:
+        _over_epochs(panels[name], epochs, name)
         panels[name].set_xlabel("epoch")
     panels["elbo"].legend()
     panels["active_units"].yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -41,6 +73,43 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
     panels["kl"].set_title(f"KL of each unit of z, nats, the largest first{after}", fontsize=10)
     _bars(panels["kl"], sorted(kl, reverse=True))
     return figure
+
+
+def noise(
+    epochs: Mapping[int, Mapping[str, float]], sigma: Mapping[int, Sequence[float]]
+) -> Figure:
+    """The posterior's noise over epochs, and below it what it costs: rate against distortion.
+
+    While the decoder is poor, noise is in its way, and sigma falls; as it learns to do with less,
+    units that say little are given back to the prior, and their sigma rises to its.
+
+    Args:
+        epochs: Metrics such as "val/rate" of each epoch, counted from 1.
+        sigma: Of each unit of z, sqrt(E_x Var[z|x]), by epoch.
+    """
+    figure = Figure(figsize=(7, 7), layout="constrained")
+    top, *below = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
+    top.plot(list(sigma), list(sigma.values()), color="tab:blue", alpha=0.35, linewidth=0.8)
+    means = [sum(units) / len(units) for units in sigma.values()]
+    top.plot(list(sigma), means, ".-k", label="mean over units")
+    top.set_title(r"noise of q(z|x): $\sigma$ of each unit, $\sqrt{E_x Var[z|x]}$", fontsize=10)
+    top.set_ylim(bottom=0)
+    top.legend()
+    for axes, name in zip(below, ("rate", "distortion"), strict=True):
+        _over_epochs(axes, epochs, name)
+    below[0].legend()
+    below[-1].set_xlabel("epoch")
+    return figure
+
+
+def _over_epochs(axes: Axes, epochs: Mapping[int, Mapping[str, float]], name: str) -> None:
+    """A metric of training and validation."""
+    for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
+        points = [(e, m[f"{split}/{name}"]) for e, m in epochs.items() if f"{split}/{name}" in m]
+        if points:
+            axes.plot(*zip(*points, strict=True), ".-", color=colour, label=split)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(PANELS[name], fontsize=10)
 
 
 def _bars(axes: Axes, kl: Sequence[float]) -> None:

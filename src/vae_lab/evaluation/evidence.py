@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from vae_lab.estimators import sampled
+from vae_lab.evaluation.bound import GroupedBound, draw_counts
 from vae_lab.evaluation.metrics import centres
 from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import elbo
@@ -32,6 +33,7 @@ class Evidence:
     rise: Tensor  # of that bound, 0 or more, from one share of the draws (their mean) to all K
     effective_draws: Tensor  # (sum w)^2 / sum w^2, of weights w = p(x, z) / q(z|x): from 1 to K
     codes: Tensor  # (N, units), the centre of q(z|x)
+    bounds: Tensor  # (N, counts), the importance-weighted bound of each of `draw_counts(K)`
 
 
 @torch.no_grad()
@@ -54,15 +56,20 @@ def evidence(
         trace_of = model.given(batch)
         chunk = max(1, min(num_draws, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
         weights, terms = _Weights(num_draws), torch.zeros(3, len(batch.x), dtype=torch.float64)
+        bounds = [GroupedBound(k) for k in draw_counts(num_draws)]
         for start in range(0, num_draws, chunk):
             draws = min(chunk, num_draws - start)
             trace = trace_of(sampled(draws))
-            weights.add(trace.log_w.double().cpu())
+            log_w = trace.log_w.double().cpu()
+            weights.add(log_w)
+            for bound in bounds:
+                bound.add(log_w)
             means = elbo(trace), trace.kl.sum(0).mean(0), -trace.log_px.mean(0)
             terms += torch.stack(means).double().cpu() * draws / num_draws
         codes = centres(trace).double().cpu()
-        bound, rate, distortion = terms
-        yield Evidence(bound, rate, distortion, *weights.summary(), codes)
+        value, rate, distortion = terms
+        tightening = torch.stack([bound.mean for bound in bounds], 1)
+        yield Evidence(value, rate, distortion, *weights.summary(), codes, tightening)
 
 
 class _Weights:

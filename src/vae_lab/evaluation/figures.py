@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from matplotlib import colormaps
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from vae_lab.evaluation.codes import (
+from vae_lab.evaluation.grid import image_grid
+from vae_lab.evaluation.moves import (
     between,
     codes,
     draws_by_class,
@@ -22,7 +20,7 @@ from vae_lab.evaluation.codes import (
     transfer,
     traverse,
 )
-from vae_lab.evaluation.grid import image_grid
+from vae_lab.evaluation.points import code_map, latent_means
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
 from vae_lab.storage.files import atomic_file
@@ -60,6 +58,8 @@ def plot_all(
         figures["latent_means"] = latent_means(model, batch, name)
         if is_image and not model.reads_labels:
             figures["manifold"] = manifold(model, 20)
+    if model.num_units > 2 and len(batch.x) > 2:
+        figures["codes"] = code_map(model, batch, name)
     model.train(was_training)
     return figures
 
@@ -165,31 +165,6 @@ def manifold(model: VAE, side: int) -> Figure:
     z = torch.stack(torch.meshgrid(at, -at, indexing="xy"), -1)  # rows go down, z_2 goes up
     x = model.p_x(z.reshape(-1, 2), None).mean
     return image_grid(x.reshape(side, side, *model.x_shape), "decoder means over the latent plane")
-
-
-def latent_means(model: VAE, batch: Batch, name: str) -> Figure:
-    """Posterior means in a 2-d latent space, coloured by label where there are classes."""
-    z_1, z_2 = codes(model, batch).T.cpu().numpy()
-    figure = Figure(figsize=(6, 5.4), layout="constrained")
-    axes = figure.add_subplot()
-    if batch.y is None or model.num_classes is None:
-        axes.scatter(z_1, z_2, s=8)
-    else:
-        y, colours = batch.y.cpu().numpy(), class_colours(model.num_classes)
-        last = model.num_classes - 0.5
-        shown = axes.scatter(z_1, z_2, s=8, c=y, cmap=colours, vmin=-0.5, vmax=last)
-        figure.colorbar(shown, label="y", ticks=MaxNLocator(20, integer=True))
-    axes.set(xlabel="$z_1$", ylabel="$z_2$", title=f"posterior means of {name} images")
-    axes.set_aspect("equal", adjustable="datalim")
-    return figure
-
-
-def class_colours(num_classes: int) -> Colormap:
-    """A colour for each class, its own in every figure whatever classes that shows."""
-    if num_classes > 20:
-        return colormaps["turbo"].resampled(num_classes)
-    name = "tab10" if num_classes <= 10 else "tab20"
-    return ListedColormap([colormaps[name](y) for y in range(num_classes)])
 
 
 def _way(y: Tensor) -> str:

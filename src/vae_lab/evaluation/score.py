@@ -11,6 +11,8 @@ from rich.progress import track
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.estimators import sampled
+from vae_lab.evaluation.bound import draw_counts
+from vae_lab.evaluation.codes import MOST_ENCODED, Codes, code_estimates
 from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
@@ -37,7 +39,8 @@ class ScoreSettings:
     Attributes:
         num_draws: Importance samples per item.
         limit: Score this many items, drawn at random; None scores all. Of a conditional model, at
-            most as many images train and test the classifier.
+            most as many images train and test the classifier. As many training items' codes at most
+            are learnt from.
         batch_size: Items that are scored at once.
         memory_mib: Activations, in MiB, that decide how many draws are taken at once.
         seed: Of the items drawn, the draws of z, shuffles and resamples.
@@ -63,6 +66,7 @@ class Scores:
 
     estimates: dict[str, Estimate]  # every metric of the test split, by name
     draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
+    bound: dict[int, Estimate]  # on log p(x), by its number of draws; empty where draws are None
 
 
 def score(
@@ -116,12 +120,16 @@ def score(
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
         estimates |= _label_accuracy(model, data, settings)
-    draws = None
-    if num_draws > 1:
-        with torch.no_grad():
-            some: Trace = model(next(iter(batches()))[:1], sampled(1))
-        draws = DrawCheck.of(every, num_draws, has_limit(some.latents))
-    return Scores(estimates, draws)
+    test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
+    estimates |= code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
+    if num_draws == 1:
+        return Scores(estimates, None, {})
+    bounds = zip(draw_counts(num_draws), every.bounds.T, strict=True)
+    tightening = {k: mean_estimate(bound, "nats") for k, bound in bounds}
+    with torch.no_grad():
+        some: Trace = model(next(iter(batches()))[:1], sampled(1))
+    draws = DrawCheck.of(every, num_draws, has_limit(some.latents))
+    return Scores(estimates, draws, tightening)
 
 
 def _label_accuracy(

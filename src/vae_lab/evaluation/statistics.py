@@ -15,7 +15,7 @@ class Estimate:
     """What is reported of a test set."""
 
     value: float
-    standard_error: float | None  # None for a single item
+    standard_error: float | None  # None for a single item, and where none is known
     unit: str
 
 

@@ -28,8 +28,8 @@ KINDS = {
     "RunComparer": "table",
 }
 """What a panel is, in a word."""
-BY_LABEL_OR_PLANE = ("classes", "transfer", "class_path", "latent_means", "manifold")
-"""Figures of models that have labels or a plane."""
+BY_LABEL_OR_PLANE = ("classes", "transfer", "class_path", "codes", "latent_means", "manifold")
+"""Figures that a model may have or not."""
 
 
 def workspace(entity: str, project: str) -> Any:

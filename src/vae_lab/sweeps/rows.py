@@ -7,12 +7,15 @@ from typing import Any
 
 from vae_lab.evaluation.measure import Measure
 from vae_lab.sweeps.differences import columns
-from vae_lab.sweeps.runs import Job, Result
+from vae_lab.sweeps.runs import EVALUATED, Job, Result
 
 METRICS = (
     "best", "test/elbo", "test/rate", "test/distortion", "test/bits_per_dim", "test/active_units",
 )  # fmt: skip
-"""What is told of a run: `best` is the monitored validation metric that selected the checkpoint."""
+"""What is told of a run: `best` is the monitored validation metric that selected the checkpoint.
+
+Beside them stand the estimates of its evaluation, where all runs have one.
+"""
 
 
 @dataclass
@@ -41,7 +44,8 @@ class Row:
     def values(self) -> dict[str, list[float]]:
         """By metric, one a seed that has it."""
         told = [{"best": r.best, **r.metrics} for _, r in sorted(self.by_seed.items())]
-        found = {n: [v for t in told if (v := t.get(n)) is not None] for n in METRICS}
+        names = dict.fromkeys([*METRICS, *(n for t in told for n in t if n.startswith(EVALUATED))])
+        found = {n: [v for t in told if (v := t.get(n)) is not None] for n in names}
         return {name: values for name, values in found.items() if values}
 
     def mean(self, metric: str) -> float | None:
@@ -52,6 +56,11 @@ class Row:
         """The standard deviation over the seeds (n - 1); None of fewer than two."""
         values = self.values.get(metric, [])
         return statistics.stdev(values) if len(values) > 1 else None
+
+
+def metrics(table: Sequence[Row]) -> list[str]:
+    """The names of all that is told of some row, in the order of their columns."""
+    return list(dict.fromkeys([*METRICS, *(name for row in table for name in row.values)]))
 
 
 def rows(found: Sequence[Job]) -> list[Row]:

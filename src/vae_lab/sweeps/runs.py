@@ -1,7 +1,7 @@
 """Runs of any origin, and jobs that never became one, read from what their folders hold."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,9 +9,13 @@ from pydantic import TypeAdapter
 
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
+from vae_lab.evaluation.statistics import Estimate
 from vae_lab.storage.run_folder import RunFolder, runs_below
 
 T = TypeVar("T")
+
+EVALUATED = "evaluated/"
+"""What the names of an evaluation's estimates begin with, among a run's metrics."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,21 @@ class Result:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` leaves in a run's evaluation.json, as far as a table tells of it."""
+
+    estimates: dict[str, Estimate]
+    num_draws: int
+    items: int
+    draw_seed: int
+
+    @property
+    def compared_with(self) -> tuple[int, int, int]:
+        """What another's must have in common with this one to stand in a column with it."""
+        return self.num_draws, self.items, self.draw_seed
+
+
+@dataclass(frozen=True)
 class Failure:
     """What a job that failed leaves in its failed.json."""
 
@@ -51,6 +70,15 @@ class Job:
     overrides: dict[str, str]  # a sweep's
     result: Result | None  # None of one that has not come to its end
     problem: str = ""  # why it failed, in one line
+    evaluation: Evaluation | None = None
+
+    def with_estimates(self) -> "Job":
+        """The same, with the estimates of its evaluation among its result's metrics."""
+        if self.result is None or self.evaluation is None:
+            return self
+        told = {f"{EVALUATED}{name}": e.value for name, e in self.evaluation.estimates.items()}
+        result = replace(self.result, metrics={**self.result.metrics, **told})
+        return replace(self, result=result)
 
     @property
     def seed(self) -> str:
@@ -61,12 +89,19 @@ class Job:
 def jobs(folders: Iterable[Path]) -> list[Job]:
     """All below the folders, each once, in the order they ended.
 
-    Searches for a learning rate are left out.
+    Searches for a learning rate are left out. Among a run's metrics are those of its evaluation, as
+    "evaluated/nll", where all runs that have finished were evaluated alike.
     """
     found = {run.path: run for folder in folders for run in _runs(folder)}
     read = [_job(run) for run in found.values()]
     kept = [job for job in read if not (job.config or {}).get("lr_find")]
-    return sorted(kept, key=lambda job: _ended(job.folder))
+    return _evaluated(sorted(kept, key=lambda job: _ended(job.folder)))
+
+
+def _evaluated(found: list[Job]) -> list[Job]:
+    read = [job.evaluation for job in found if job.result]
+    alike = {evaluation and evaluation.compared_with for evaluation in read}
+    return found if None in alike or len(alike) > 1 else [job.with_estimates() for job in found]
 
 
 def _ended(folder: Path) -> float:
@@ -80,18 +115,20 @@ def _runs(folder: Path) -> Iterator[RunFolder]:
 
 
 def _job(run: RunFolder) -> Job:
-    config, overrides, result, problem = None, {}, None, ""
+    config, overrides, result, problem, evaluation = None, {}, None, "", None
     try:
         config = run.config()
         overrides = {k: str(v) for k, v in ((config or {}).get("overrides") or {}).items()}
         result = _read(Result, run.path / "result.json")
+        evaluation = _read(Evaluation, run.path / "evaluation.json")
         failure = _read(Failure, run.path / "failed.json")
         if failure is not None:
             overrides, problem = failure.overrides, failure.reason
     except (ValueError, AttributeError, OSError, RecursionError) as error:
         said = str(error) if isinstance(error, InputError) else f"{run} cannot be read"
         problem = " ".join(said.split())
-    return Job(run.path, config, overrides, None if problem else result, problem)
+    result = None if problem else result
+    return Job(run.path, config, overrides, result, problem, evaluation)
 
 
 def _read(kind: type[T], path: Path) -> T | None:

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -63,9 +63,10 @@ def _title(example: Result | None, table: Sequence[Row]) -> str:
 
 
 def _number(row: Row, name: str, between: str = " ") -> str:
-    mean, sd, digits = row.mean(name), row.sd(name), 3 if name.endswith("bits_per_dim") else 2
+    mean, sd = row.mean(name), row.sd(name)
     if mean is None:
         return ""
+    digits = 3 if name.endswith("bits_per_dim") or abs(mean) < 1 else 2
     star = "* " if row.is_best and name == "best" else ""
     return f"{star}{mean:.{digits}f}" + ("" if sd is None else f"{between}+- {sd:.{digits}f}")
 
@@ -73,14 +74,20 @@ def _number(row: Row, name: str, between: str = " ") -> str:
 # Printing
 
 
-def print_table(table: Sequence[Row], console: Console) -> None:
-    """Print what may be ranked, block by block; nothing is cut, however narrow the terminal."""
+def print_table(
+    table: Sequence[Row], console: Console, columns: Iterable[str] = tuple(PRINTED)
+) -> None:
+    """Print what may be ranked, block by block; nothing is cut, however narrow the terminal.
+
+    `columns` are the metrics that stand beside the best.
+    """
     for group in blocks(table):
         example = group[0].example
         console.print(Text(f"\n{_title(example, table)}", "bold"))
         choices = _described(group, table)
         layouts = (
-            _grid(group, choices, *how) for how in ((False, " "), (False, "\n"), (True, "\n"))
+            _grid(group, choices, columns, *how)
+            for how in ((False, " "), (False, "\n"), (True, "\n"))
         )
         wide = console.options.update(max_width=10_000)
         for grid in layouts:
@@ -101,17 +108,20 @@ def print_best(table: Sequence[Row], console: Console) -> None:
 
 
 def _grid(
-    group: Sequence[Row], told: Sequence[dict[str, str]], joined: bool, between: str
-) -> Table:
+    group: Sequence[Row], told: Sequence[dict[str, str]], columns: Iterable[str], joined: bool,
+    between: str,
+) -> Table:  # fmt: skip
     """Rows of one block; what is told of each `joined` in one column; `between` mean and sd."""
-    shown = [name for name in ("best", *PRINTED) if any(name in row.values for row in group)]
+    wanted = dict.fromkeys(["best", *columns])
+    shown = [name for name in wanted if any(name in row.values for row in group)]
     best = f"best\n{group[0].example.monitor}" if group[0].example else "best"
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ["configuration"] if joined else told[0]:
         grid.add_column(name, overflow="fold")
     grid.add_column("seeds", justify="right")
     for name in shown:
-        grid.add_column(PRINTED.get(name, best), justify="right", no_wrap=True)
+        title = best if name == "best" else PRINTED.get(name) or re.sub("[/_]", "\n", name)
+        grid.add_column(title, justify="right", no_wrap=True)
     lost = any(row.failed or row.unfinished for row in group)
     if lost:
         grid.add_column("")

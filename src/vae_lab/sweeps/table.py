@@ -12,16 +12,18 @@ from rich.console import Console
 
 from vae_lab.config.allowed import locate
 from vae_lab.config.build import instance
-from vae_lab.errors import InputError, one_line
+from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.loggers import WandB, log_image
 from vae_lab.storage.files import atomic_file
-from vae_lab.sweeps.rows import METRICS, Row, rows
+from vae_lab.sweeps.rows import Row, metrics, rows
 from vae_lab.sweeps.runs import Job, jobs
-from vae_lab.sweeps.show import plot, print_best, print_table, texts
+from vae_lab.sweeps.show import PRINTED, plot, print_best, print_table, texts
 from vae_lab.terminal import say
 
 
-def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> int:
+def write_table(
+    out: Path, console: Console, folders: Sequence[Path] = (), columns: Sequence[str] = ()
+) -> int:
     """Print the table over all runs below `folders`, and write table.csv and table.png to `out`.
 
     A sweep's is logged to W&B where its jobs are. Returns how many jobs failed or cannot be read.
@@ -30,9 +32,10 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
         out: Where the table is written; without `folders`, the runs below are those compared.
         console: Where it is printed.
         folders: Runs, or folders of runs.
+        columns: The metrics that are printed beside the best; none asks for the usual ones.
 
     Raises:
-        InputError: Where the table cannot be written.
+        InputError: Where the table cannot be written, or has no such column.
     """
     found = jobs(folders or [out])
     table = rows(found)
@@ -40,7 +43,10 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
         say(console, "No run there has begun.")
         return 0
     header, lines = cells(table)
-    print_table(table, console)
+    for name in columns:
+        if name not in metrics(table):
+            raise unknown("column", name, metrics(table))
+    print_table(table, console, columns or PRINTED)
     for problem in dict.fromkeys(job.problem for job in found if job.problem):
         first, *more = [job.folder for job in found if job.problem == problem]
         say(console, f"failed: {first}{f' and {len(more)} more' * bool(more)}: {problem}")
@@ -60,7 +66,8 @@ def write_table(out: Path, console: Console, folders: Sequence[Path] = ()) -> in
 
 def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
     """The whole table, its header apart: numbers in full, a column for each mean and each sd."""
-    pairs = [text for name in METRICS for text in (name, f"{name} sd")]
+    names = metrics(table)
+    pairs = [text for name in names for text in (name, f"{name} sd")]
     columns = [texts([row.choices[path] for row in table], 17) for path in table[0].choices]
     header = [
         *table[0].choices, "measure", "monitor", "objective", "seeds", "failed", "unfinished",
@@ -71,7 +78,7 @@ def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
             *(column[at] for column in columns), str(row.measure or ""),
             *((row.example.monitor, row.example.objective) if row.example else ("", "")),
             row.seeds, row.failed, row.unfinished,
-            *(value for name in METRICS for value in (row.mean(name), row.sd(name))), row.is_best,
+            *(value for name in names for value in (row.mean(name), row.sd(name))), row.is_best,
         ]
         for at, row in enumerate(table)
     ]  # fmt: skip
@@ -99,13 +106,20 @@ def main() -> None:
     )
     parser.add_argument("folders", nargs="+", type=Path, help="runs, or folders of runs")
     parser.add_argument("--out", type=Path, help="where table.csv and table.png go")
+    parser.add_argument(
+        "--columns", default="", metavar="A,B",
+        help="what is printed beside the best, such as test/rate or, once all runs were evaluated "
+        "alike, evaluated/nll; table.csv has them all",
+    )  # fmt: skip
     asked = parser.parse_args()
     try:
         for folder in asked.folders:
             if not folder.is_dir():
                 raise InputError(f"no folder at {folder}: give run folders, or folders of runs.")
         out = asked.out or (asked.folders[0] if len(asked.folders) == 1 else Path())
-        if write_table(out.resolve(), Console(), [f.resolve() for f in asked.folders]):
+        columns = [name for name in asked.columns.split(",") if name]
+        folders = [folder.resolve() for folder in asked.folders]
+        if write_table(out.resolve(), Console(), folders, columns):
             sys.exit(1)
     except InputError as error:
         sys.exit(f"error: {error}")
