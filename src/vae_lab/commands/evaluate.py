@@ -54,6 +54,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     scores = score(trained.model, trained.preparation, data, settings)
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
+        "classifier": scores.notes,
         "draws": scores.draws and {**asdict(scores.draws), "doubts": scores.draws.doubts()},
         **_origin(trained, data, settings, device),
         "seconds": round(time.monotonic() - started, 1),
@@ -170,6 +171,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
         _add_draws(table, draws)
     console.print(table)
     notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
+    notes += report["classifier"]
     notes += draws.doubts() if draws else []
     for note in notes:
         say(console, f"Note: {note}")

@@ -12,8 +12,9 @@ from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import Evidence, evidence
-from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
+from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
+from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
 from vae_lab.support import Support
@@ -22,9 +23,6 @@ from vae_lab.trace import Batch
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
-
-MOST_CLASSIFIED = 5000
-"""Images that the classifier of `sample_accuracy` is trained on, and tested on."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,14 @@ class ScoreSettings:
 
     Attributes:
         num_draws: Importance samples per item.
-        limit: Score this many items, drawn at random; None scores all. Of a conditional model, at
-            most as many images train and test the classifier.
+        limit: Score this many items, drawn at random; None scores all. At most as many images
+            train and test the classifier.
         batch_size: Items that are scored at once.
         memory_mib: Activations, in MiB, that decide how many draws are taken at once.
         seed: Of the items drawn, the draws of z, shuffles and resamples.
         samples_per_class: Of a conditional model, judged by an independent classifier.
+        frechet: Whether samples of any model are compared with test images over the features of
+            that classifier.
         progress: Whether a bar is shown on stderr.
     """
 
@@ -50,6 +50,7 @@ class ScoreSettings:
     memory_mib: NonNegative
     seed: Seed
     samples_per_class: Count
+    frechet: bool
     progress: bool
 
     def __post_init__(self) -> None:
@@ -62,6 +63,7 @@ class Scores:
 
     estimates: dict[str, Estimate]  # every metric of the test split, by name
     draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
+    notes: list[str]  # on what the classifier found
 
 
 def score(
@@ -114,24 +116,9 @@ def score(
         shuffled = _joined(evidence(model, others, 1, memory, seed))
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
-        estimates |= _label_accuracy(model, data, settings)
-    return Scores(estimates, DrawCheck.of(every, num_draws) if num_draws > 1 else None)
-
-
-def _label_accuracy(
-    model: LatentVariableModel, data: ImageDataModule, settings: ScoreSettings
-) -> dict[str, Estimate]:
-    device, per_class = next(model.parameters()).device, settings.samples_per_class
-    most = min(MOST_CLASSIFIED, settings.limit or MOST_CLASSIFIED)
-    train, test = (data.random_items(s, most, device, settings.seed) for s in ("train", "test"))
-    if train.y is None or len(train.y.unique()) < 2:
-        return {}  # nothing to classify
-    found = sample_accuracy(model, train, test, per_class, settings.seed)
-    counts = (per_class * (model.num_classes or 0), len(test.x))
-    return {
-        f"classifier_accuracy_{name}": Estimate(p, math.sqrt(p * (1 - p) / count), "share")
-        for (name, p), count in zip(found.items(), counts, strict=True)
-    }
+    judged = judge(model, data, settings.samples_per_class, settings.frechet, settings.limit, seed)
+    check = DrawCheck.of(every, num_draws) if num_draws > 1 else None
+    return Scores(estimates | judged.estimates, check, judged.notes)
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

@@ -2,6 +2,7 @@
 
 from vae_lab.model.priors.base import Prior
 from vae_lab.model.priors.class_means import ClassMeans
+from vae_lab.model.priors.class_mixture import ClassMixture
 from vae_lab.model.priors.standard_normal import StandardNormal
 
-__all__ = ["ClassMeans", "Prior", "StandardNormal"]
+__all__ = ["ClassMeans", "ClassMixture", "Prior", "StandardNormal"]
