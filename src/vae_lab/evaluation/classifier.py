@@ -37,19 +37,17 @@ _AT_ONCE = 500  # images, where nothing is trained
 _TOLD_AFTER = 20  # steps, from which the time of all is estimated
 
 
-class _CNN(nn.Sequential):
+def _cnn(channels: int, num_classes: int) -> nn.Sequential:
     """Three convolutions and two dense layers, from images of any size to logits."""
-
-    def __init__(self, channels: int, num_classes: int) -> None:
-        super().__init__(
-            nn.Conv2d(channels, 32, 5, stride=2, padding=2), nn.BatchNorm2d(32), nn.GELU(),
-            nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.GELU(),
-            nn.MaxPool2d(2, ceil_mode=True),
-            nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.GELU(),
-            nn.AdaptiveAvgPool2d(4), nn.Flatten(),
-            nn.Linear(64 * 16, FEATURES), nn.GELU(),
-            nn.Linear(FEATURES, num_classes),
-        )  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, 5, stride=2, padding=2), nn.BatchNorm2d(32), nn.GELU(),
+        nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.GELU(),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.Conv2d(64, 64, 3, padding=1), nn.BatchNorm2d(64), nn.GELU(),
+        nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+        nn.Linear(64 * 16, FEATURES), nn.GELU(),
+        nn.Linear(FEATURES, num_classes),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def classifier_for(
     key = hashlib.sha256(repr(told).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("VAE_LAB_CACHE") or Path.home() / ".cache" / "vae_lab")
     path = cache / f"classifier-{name}-{key}.pt"
-    network = partial(_CNN, data.x_shape[0], data.num_classes or 0)
+    network = partial(_cnn, data.x_shape[0], data.num_classes or 0)
     with torch.random.fork_rng():
         with suppress(Exception):  # there is none, or it is damaged
             return _read(path, network().to(device))
@@ -157,7 +155,7 @@ def _small(x: Tensor) -> Tensor:
     return x if size == (height, width) else adaptive_avg_pool2d(x, size)
 
 
-def _trained(network: _CNN, images: ImageSet, name: str) -> _CNN:
+def _trained(network: nn.Sequential, images: ImageSet, name: str) -> nn.Sequential:
     """The network, in eval mode, trained on images that are shifted at random."""
     device, labels = next(network.parameters()).device, _labels(images)
     per_epoch = -(-len(images) // _BATCH)
