@@ -17,7 +17,6 @@ from vae_lab import InputError, train
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
 from vae_lab.evaluation.evidence import Evidence, evidence
-from vae_lab.evaluation.labels import sample_accuracy
 from vae_lab.evaluation.statistics import active_units
 from vae_lab.trace import Batch
 
@@ -31,7 +30,7 @@ CARRIED = {  # what PROTOCOLS says a figure must carry
 
 
 def evaluate(run: Path, out: Path, *overrides: str) -> dict:
-    given = [f"out={out}", "num_draws=20", "progress=false", *overrides]
+    given = [f"out={out}", "num_draws=20", "progress=false", "frechet=false", *overrides]
     settings = [f"run={run}", *(f"evaluate.{override}" for override in given)]
     evaluate_task(compose_config("evaluate", settings))
     return json.loads((out / "evaluation.json").read_text())
@@ -178,18 +177,10 @@ def test_evaluation_leaves_the_figures_of_the_training(tmp_path: Path) -> None:
     assert (folder / "evaluation" / "samples.png").is_file()
 
 
-def test_a_limit_binds_the_classifier_too(
-    conditional_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-
-    def counted(model: Any, train: Batch, test: Batch, per_class: int, seed: int) -> dict:
-        seen.extend((len(train.x), len(test.x)))
-        return sample_accuracy(model, train, test, per_class, seed)
-
-    monkeypatch.setattr("vae_lab.evaluation.score.sample_accuracy", counted)
-    evaluate(conditional_run, tmp_path, "limit=60", "num_draws=1", "samples_per_class=5")
-    assert seen == [60, 60]
+def test_a_limit_binds_the_classifier_too(conditional_run: Path, tmp_path: Path) -> None:
+    limited = ("limit=60", "num_draws=1", "samples_per_class=5")
+    (note,) = evaluate(conditional_run, tmp_path, *limited)["classifier"]
+    assert "trained on 60 training images" in note
 
 
 def test_the_batch_size_and_the_memory_change_nothing_but_noise(
@@ -202,14 +193,30 @@ def test_the_batch_size_and_the_memory_change_nothing_but_noise(
 
 
 def test_labels_that_matter_cost_nats_when_shuffled(conditional_run: Path, tmp_path: Path) -> None:
-    report = evaluate(conditional_run, tmp_path, "samples_per_class=20")
+    report = evaluate(conditional_run, tmp_path, "samples_per_class=20", "frechet=true")
     assert report["measure"]["conditional"]
     lost = report["estimates"]["elbo_lost_by_shuffled_labels"]
     assert lost["value"] > 5 * lost["standard_error"] > 0
     for name in ("samples", "test_images"):
         assert 0 <= report["estimates"][f"classifier_accuracy_{name}"]["value"] <= 1
-    assert report["estimates"]["classifier_accuracy_test_images"]["value"] > 0.8
+    assert report["estimates"]["classifier_accuracy_test_images"]["value"] > 0.95
     assert report["estimates"]["classifier_accuracy_samples"]["value"] > 0.5
+    far, floor = (
+        report["estimates"][f"frechet_distance_{name}"] for name in ("samples", "train_images")
+    )
+    assert far["value"] - floor["value"] > 5 * far["standard_error"] > 0
+    assert len(report["classifier"]) == 2
+
+
+def test_a_model_without_labels_is_compared_with_test_images_by_option(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    report = evaluate(digits_run, tmp_path, "num_draws=1", "frechet=true")
+    assert report["estimates"]["frechet_distance_samples"]["unit"] == "over 64 features"
+    assert "classifier_accuracy_samples" not in report["estimates"]
+    few = evaluate(digits_run, tmp_path, "num_draws=1", "frechet=true", "limit=50")
+    assert few["classifier"] == []  # a covariance of 64 features says little of 50 images
+    assert "frechet_distance_samples" not in few["estimates"]
 
 
 def test_shuffling_costs_as_much_in_batches_of_one(conditional_run: Path, tmp_path: Path) -> None:

@@ -75,6 +75,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
         "bound": {k: asdict(estimate) for k, estimate in scores.bound.items()},
+        "classifier": scores.notes,
         "draws": scores.draws and {**asdict(scores.draws), "doubts": scores.draws.doubts()},
         **_origin(trained, data, settings, device),
         "seconds": round(time.monotonic() - started, 1),
@@ -172,6 +173,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
         _add_draws(table, draws)
     console.print(table)
     notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
+    notes += report["classifier"]
     notes += draws.doubts() if draws else []
     reads_labels = report["measure"]["conditional"] and "probe_accuracy_knn" in report["estimates"]
     notes += [PROBED_WITH_LABELS] * reads_labels

@@ -45,6 +45,7 @@ class ImageDataModule(L.LightningDataModule):
         self.preparation = preparation_for(
             support, found.sets["train"].is_8bit, settings.binarize, settings.dequantize
         )
+        self.stored = found.sets  # by split, before any preparation
         self._prepared = PreparedSplits(found.sets, self.preparation, settings)
         self.splits, self.eval_hash = self._prepared.sets, self._prepared.eval_hash
 

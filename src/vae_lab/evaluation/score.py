@@ -15,8 +15,9 @@ from vae_lab.evaluation.bound import draw_counts
 from vae_lab.evaluation.codes import MOST_ENCODED, Codes, code_estimates
 from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
-from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
+from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
+from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
 from vae_lab.support import Support
@@ -25,9 +26,6 @@ from vae_lab.trace import Batch, Trace
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
-
-MOST_CLASSIFIED = 5000
-"""Images that the classifier of `sample_accuracy` is trained on, and tested on."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +36,14 @@ class ScoreSettings:
 
     Attributes:
         num_draws: Importance samples per item.
-        limit: Score this many items, drawn at random; None scores all. Of a conditional model, at
-            most as many images train and test the classifier. As many training items' codes at most
-            are learnt from.
+        limit: Score this many items, drawn at random; None scores all. At most as many images
+            train and test the classifier, and as many training items' codes are learnt from.
         batch_size: Items that are scored at once.
         memory_mib: Activations, in MiB, that decide how many draws are taken at once.
         seed: Of the items drawn, the draws of z, shuffles and resamples.
         samples_per_class: Of a conditional model, judged by an independent classifier.
+        frechet: Whether samples of any model are compared with test images over the features of
+            that classifier.
         progress: Whether a bar is shown on stderr.
     """
 
@@ -54,6 +53,7 @@ class ScoreSettings:
     memory_mib: NonNegative
     seed: Seed
     samples_per_class: Count
+    frechet: bool
     progress: bool
 
     def __post_init__(self) -> None:
@@ -67,6 +67,7 @@ class Scores:
     estimates: dict[str, Estimate]  # every metric of the test split, by name
     draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
     bound: dict[int, Estimate]  # on log p(x), by its number of draws; empty where draws are None
+    notes: list[str]  # on what the classifier found
 
 
 def score(
@@ -119,33 +120,18 @@ def score(
         shuffled = _joined(evidence(model, others, 1, memory, seed))
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
-        estimates |= _label_accuracy(model, data, settings)
+    judged = judge(model, data, settings.samples_per_class, settings.frechet, settings.limit, seed)
     test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
-    estimates |= code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
+    known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
+    estimates |= judged.estimates | known
     if num_draws == 1:
-        return Scores(estimates, None, {})
+        return Scores(estimates, None, {}, judged.notes)
     bounds = zip(draw_counts(num_draws), every.bounds.T, strict=True)
     tightening = {k: mean_estimate(bound, "nats") for k, bound in bounds}
     with torch.no_grad():
         some: Trace = model(next(iter(batches()))[:1], sampled(1))
     draws = DrawCheck.of(every, num_draws, has_limit(some.latents))
-    return Scores(estimates, draws, tightening)
-
-
-def _label_accuracy(
-    model: LatentVariableModel, data: ImageDataModule, settings: ScoreSettings
-) -> dict[str, Estimate]:
-    device, per_class = next(model.parameters()).device, settings.samples_per_class
-    most = min(MOST_CLASSIFIED, settings.limit or MOST_CLASSIFIED)
-    train, test = (data.random_items(s, most, device, settings.seed) for s in ("train", "test"))
-    if train.y is None or len(train.y.unique()) < 2:
-        return {}  # nothing to classify
-    found = sample_accuracy(model, train, test, per_class, settings.seed)
-    counts = (per_class * (model.num_classes or 0), len(test.x))
-    return {
-        f"classifier_accuracy_{name}": Estimate(p, math.sqrt(p * (1 - p) / count), "share")
-        for (name, p), count in zip(found.items(), counts, strict=True)
-    }
+    return Scores(estimates, draws, tightening, judged.notes)
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

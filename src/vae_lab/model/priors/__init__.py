@@ -3,6 +3,7 @@
 from vae_lab.model.priors.base import Prior
 from vae_lab.model.priors.class_gaussian import ClassGaussian
 from vae_lab.model.priors.class_means import ClassMeans
+from vae_lab.model.priors.class_mixture import ClassMixture
 from vae_lab.model.priors.flow import FlowPrior
 from vae_lab.model.priors.mixture import Mixture
 from vae_lab.model.priors.standard_normal import StandardNormal
@@ -12,6 +13,7 @@ from vae_lab.model.priors.vamp import VampPrior
 __all__ = [
     "ClassGaussian",
     "ClassMeans",
+    "ClassMixture",
     "FlowPrior",
     "Mixture",
     "Prior",
