@@ -23,11 +23,10 @@ from vae_lab.errors import InputError, explained
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
-from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, score
+from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
-from vae_lab.support import Support
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 
@@ -55,7 +54,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
         "draws": scores.draws and {**asdict(scores.draws), "doubts": scores.draws.doubts()},
-        **_origin(trained, data, settings, device),
+        **_origin(trained, data, settings, scores, device),
         "seconds": round(time.monotonic() - started, 1),
     }
     shown = data.random_items("test", 1000, device, seed=0)  # as the training's figures do
@@ -107,16 +106,21 @@ def _data(trained: TrainedVAE, asked: DictConfig) -> ImageDataModule:
 
 
 def _origin(
-    trained: TrainedVAE, data: ImageDataModule, settings: ScoreSettings, device: torch.device
+    trained: TrainedVAE,
+    data: ImageDataModule,
+    settings: ScoreSettings,
+    scores: Scores,
+    device: torch.device,
 ) -> dict[str, Any]:
     """All that an estimate must carry to mean something."""
-    record, model, support = trained.record, trained.model, trained.model.likelihood.support
+    record, model = trained.record, trained.model
     config = record["config"]
     items = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
     return {
         "measure": record["measure"],
-        "comparable": support is not Support.GREY,
-        "num_draws": 1 if support is Support.GREY else settings.num_draws,
+        "comparable": not scores.incomparable,
+        "notes": scores.incomparable,
+        "num_draws": scores.num_draws,
         "draw_seed": settings.seed,
         "items": items,
         "of_test_items": len(data.splits["test"]),
@@ -160,7 +164,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
         console.print(line, highlight=False, markup=False)
     table = Table("estimate", *(Column(name, justify="right") for name in ("value", "+- s.e.")))
     for name, estimate in report["estimates"].items():
-        digits = 2 if estimate["unit"] == "nats" else 3
+        digits = {"nats": 2, SQUARED: 5}.get(estimate["unit"], 3)
         value, error = (
             "" if number is None else f"{number:.{digits}f}"
             for number in (estimate["value"], estimate["standard_error"])
@@ -169,9 +173,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
     if draws:
         _add_draws(table, draws)
     console.print(table)
-    notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
-    notes += draws.doubts() if draws else []
-    for note in notes:
+    for note in report["notes"] + (draws.doubts() if draws else []):
         say(console, f"Note: {note}")
     say(console, f"Written: {out / 'evaluation.json'}")
 

@@ -7,21 +7,28 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
+from vae_lab.estimators import sampled
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
+from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch
 
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
+NO_ELBO = "the posterior is a point mass: there is no ELBO, no rate and no NLL to compare"
+
+SQUARED = "squared, a pixel"
+"""The unit of the reconstruction error: of pixels in [0, 1], as they were prepared."""
 
 MOST_CLASSIFIED = 5000
 """Images that the classifier of `sample_accuracy` is trained on, and tested on."""
@@ -61,7 +68,9 @@ class Scores:
     """What scoring finds."""
 
     estimates: dict[str, Estimate]  # every metric of the test split, by name
+    num_draws: int  # of each item: one where there is no NLL
     draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
+    incomparable: list[str]  # why these compare with no other model's; empty where they do
 
 
 def score(
@@ -79,7 +88,6 @@ def score(
         settings: How.
     """
     support, seed, memory = model.likelihood.support, settings.seed, settings.memory_mib
-    is_grey = support is Support.GREY
     device = next(model.parameters()).device
     count = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
     shown = data.random_index("test", count, seed).sort().values
@@ -88,20 +96,26 @@ def score(
         return data.batches("test", settings.batch_size, device, shown)
 
     total = math.ceil(count / settings.batch_size)
-    num_draws = 1 if is_grey else settings.num_draws
+    has_elbo = _has_elbo(model, next(iter(batches())))
+    incomparable = [NOT_A_LIKELIHOOD] * (support is Support.GREY) + [NO_ELBO] * (not has_elbo)
+    num_draws = 1 if incomparable else settings.num_draws
     scored = evidence(model, batches(), num_draws, memory, seed)
     bar = track(
         scored, f"{count} items, {num_draws} draws", total, disable=not settings.progress,
         console=Console(stderr=True), transient=True,
     )  # fmt: skip
     every = _joined(bar)
-    estimates = {"negative_elbo": mean_estimate(-every.elbo, "nats")}
-    if not is_grey:
-        estimates["nll"] = mean_estimate(-every.log_px, "nats")
-    estimates["rate"] = mean_estimate(every.rate, "nats")
-    estimates["distortion"] = mean_estimate(every.distortion, "nats")
+    bounds = {"elbo": -every.elbo} if has_elbo else {}
+    bounds |= {} if incomparable else {"nll": -every.log_px}
+    terms = {"rate": every.rate} if has_elbo else {}
+    terms |= {"distortion": every.distortion}
+    named = {"negative_elbo" if name == "elbo" else name: n for name, n in bounds.items()}
+    estimates = {name: mean_estimate(nats, "nats") for name, nats in (named | terms).items()}
+    estimates["reconstruction_error"] = mean_estimate(
+        squared_errors(model, batches(), seed), SQUARED
+    )
     dims = math.prod(model.x_shape)
-    for name, nats in (("elbo", -every.elbo), ("nll", -every.log_px)):
+    for name, nats in bounds.items():
         bits = bits_per_dim(float(nats.mean()), dims, support, preparation.dequantize)
         if bits is not None:
             error = mean_estimate(nats, "").standard_error
@@ -112,10 +126,31 @@ def score(
     if model.reads_labels and labels is not None:
         others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
-        lost = every.elbo - shuffled.elbo
-        estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
+        if has_elbo:
+            lost = every.elbo - shuffled.elbo
+            estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
         estimates |= _label_accuracy(model, data, settings)
-    return Scores(estimates, DrawCheck.of(every, num_draws) if num_draws > 1 else None)
+    draws = DrawCheck.of(every, num_draws) if num_draws > 1 else None
+    return Scores(estimates, num_draws, draws, incomparable)
+
+
+@torch.no_grad()
+def squared_errors(model: LatentVariableModel, batches: Iterable[Batch], seed: int) -> Tensor:
+    """How far p(x|z)'s mean at the centre of q(z|x) is from x: squared, a pixel's on average, (N,).
+
+    `seed` is for posteriors whose centre is a Monte Carlo estimate.
+    """
+    found = []
+    for number, batch in enumerate(batches):
+        reseed(batch.x.device, seed, "reconstructions", number)
+        error = model.reconstruct(batch).mean - batch.x
+        found.append(error.square().flatten(1).mean(1).double().cpu())
+    return torch.cat(found)
+
+
+def _has_elbo(model: LatentVariableModel, batch: Batch) -> bool:
+    with torch.no_grad():
+        return model(batch[:1], sampled(1)).has_elbo
 
 
 def _label_accuracy(

@@ -6,19 +6,21 @@ from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
 from vae_lab.trace import Batch, Latent, Trace, is_discrete
 from vae_lab.training.module import VAEModule
-from vae_lab.training.step import step
+from vae_lab.training.step import Outcome, step
 
 
 def first_pass(module: VAEModule, batch: Batch) -> Trace:
     """The trace of one step, forward and backward, of a few data.
 
     Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
-    over different things, and for weights that training would never change.
+    over different things, for an objective or a monitor that is infinite, and for weights that
+    training would never change.
     """
     with torch.no_grad():
         for latent in module.model(batch, sampled(1)).latents:
             _check_same_kind(latent)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
+    _check_finite(module, outcome)
     outcome.surrogate.mean().backward()
     _check_all_learn(module)
     module.zero_grad()
@@ -34,6 +36,19 @@ def _check_same_kind(latent: Latent) -> None:
         )
 
 
+def _check_finite(module: VAEModule, outcome: Outcome) -> None:
+    if outcome.trace.has_elbo:
+        return
+    why = "the posterior is a point mass, which has no ELBO"
+    if not outcome.objective.isfinite().all():
+        raise InputError(
+            f"{type(module.objective).__name__} is infinite here, since {why}: say "
+            "objective=reconstruction, or choose another model/posterior."
+        )
+    if module.monitor == "val/elbo":
+        raise InputError(f"monitor=elbo selects nothing, since {why}: say monitor=objective.")
+
+
 def _check_all_learn(module: VAEModule) -> None:
     """A weight without a gradient is no part of what is trained: several processes would stop."""
     weights = module.named_parameters()
@@ -43,7 +58,7 @@ def _check_all_learn(module: VAEModule) -> None:
     part = ".".join(still[0].split(".")[:2])
     fix = "choose another"
     if part == "model.prior":
-        fix = "say model/prior=standard_normal, and fit a prior to its codes afterwards"
+        fix = "say model/prior=standard_normal, and fit this one afterwards by vae-lab fit_prior"
     raise InputError(
         f"{type(module.objective).__name__} does not train {part} ({still[0]} gets no gradient): "
         f"{fix}."

@@ -3,6 +3,7 @@
 from vae_lab.objectives.base import Objective
 from vae_lab.objectives.elbo import ELBO, elbo
 from vae_lab.objectives.iwae import IWAE, iwae
+from vae_lab.objectives.reconstruction import Reconstruction
 from vae_lab.objectives.schedules import Constant, Cyclical, LinearWarmup, Schedule
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Cyclical",
     "LinearWarmup",
     "Objective",
+    "Reconstruction",
     "Schedule",
     "elbo",
     "iwae",
