@@ -16,7 +16,7 @@ from vae_lab.commands import cli
 from vae_lab.commands import main as console
 
 SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
-COMMANDS = ("train", "evaluate", "export", "table", "dashboard")
+COMMANDS = ("train", "evaluate", "fit_prior", "export", "table", "dashboard")
 
 
 def say(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:

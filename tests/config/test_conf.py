@@ -17,7 +17,7 @@ from vae_lab.config.compose import compose_config, in_multirun
 from vae_lab.config.explain import explain
 
 PRESETS = ("model", "data", "experiment")
-ROOTS = ("train", "evaluate", "export")
+ROOTS = ("train", "evaluate", "export", "fit_prior")
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 PARTS = [
     (g, c)

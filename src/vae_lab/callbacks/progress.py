@@ -22,7 +22,7 @@ BESIDE = 70
 
 
 class Progress(RichProgressBar):
-    """Epochs counted from 1, batches, time, and the ELBO if any; validation has no bar of its own."""
+    """Epochs counted from 1, batches, time, and the ELBO if finite; validation has no own bar."""
 
     def __init__(self, refresh_rate: Natural = 10) -> None:
         """`refresh_rate` is in batches."""

@@ -1,7 +1,6 @@
 """The evaluate command: score a run on its test split."""
 
 import json
-import os
 import time
 from dataclasses import asdict, fields
 from errno import EISDIR
@@ -10,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.config import build
-from vae_lab.config.allowed import check_parts, trusted
+from vae_lab.commands.scene import data_of, device_of
+from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
@@ -41,9 +40,11 @@ def evaluate_task(cfg: DictConfig) -> None:
     path, asked = wanted_checkpoint(cfg), cfg.evaluate
     check_settings(asked, [EvaluateSettings, ScoreSettings], "evaluate.")
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
-    device = _device(asked.device)
+    device = device_of(asked, "evaluate")
     trained = load(path, device)
-    data = _data(trained, asked)
+    data = data_of(trained, asked, "evaluate")
+    if not len(data.splits["test"]):
+        raise InputError("the run kept no test split: train with data.test_size above 0.")
     out = Path(str(asked.out)) if asked.out else run_folder(path)
     with explained(partial(_cannot_write, out)):
         (out / "evaluation").mkdir(parents=True, exist_ok=True)
@@ -72,37 +73,6 @@ def _cannot_write(out: Path, error: Exception) -> InputError | None:
         f"{error.filename or out} cannot be written ({error.strerror}): set evaluate.out to "
         "another folder."
     )
-
-
-def _device(name: str) -> torch.device:
-    usable = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
-    if name not in ("auto", *usable):
-        raise InputError(
-            f"evaluate.device must be one of auto, {', '.join(usable)} here, not {name}."
-        )
-    return torch.device(usable[0] if name == "auto" else name)
-
-
-def _data(trained: TrainedVAE, asked: DictConfig) -> ImageDataModule:
-    """The data the model was trained with, checked to be the same."""
-    cfg = OmegaConf.create(trained.record["config"])
-    for key, place in (("root", asked.data_root), ("path", asked.data_path)):
-        if place is not None and key in cfg.data:
-            cfg.data[key] = place
-        elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
-            raise InputError(f"evaluate.data_{key}: the run's data have no {key}; leave it out.")
-    check_parts(cfg.data, "data", packages=("vae_lab",))
-    data = build.data(cfg)
-    found, expected = Measure.of(data, trained.model), trained.record["measure"]
-    if asdict(found) != expected:
-        raise InputError(
-            f"the data are not those of the training: their hashes are {found.split} and "
-            f"{found.evaluated}, not {expected['split']} and {expected['evaluated']}. "
-            "Set evaluate.data_root or data_path to the original."
-        )
-    if not len(data.splits["test"]):
-        raise InputError("the run kept no test split: train with data.test_size above 0.")
-    return data
 
 
 def _origin(

@@ -57,6 +57,9 @@ class Delta(Distribution):
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         return self.value.expand(self._extended_shape(torch.Size(sample_shape)))
 
+    def sample(self, sample_shape: Size = ()) -> Tensor:
+        return self.rsample(sample_shape).detach()
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Plus infinity at the value, minus infinity elsewhere, (*sample, *batch)."""
         event = tuple(range(-len(self.event_shape), 0))
