@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.PHONY: help train test test-quick test-slow lint types format docs check setup clean
+.PHONY: help train test test-quick test-slow lint types format docs notebooks check setup clean
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -43,6 +43,9 @@ format: $(READY) ## Put the code into shape
 
 docs: $(READY) ## Write README's table of choices anew
 	$(BIN)/python docs/choices.py
+
+notebooks: $(READY) ## Run the notebooks, whose outputs are committed; DATA=mnist: into runs/notebooks
+	$(BIN)/python notebooks/execute.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 check: lint types test ## All that a change must pass
 

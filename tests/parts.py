@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from conftest import QUICK
 from linear_gaussian import LinearGaussian
@@ -28,6 +29,7 @@ from vae_lab.estimators import Pathwise, sampled
 from vae_lab.model import VAE
 from vae_lab.model.conditioning import NoConditioning
 from vae_lab.model.context import Context
+from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.likelihoods import (
     Bernoulli,
 )
@@ -36,7 +38,7 @@ from vae_lab.model.posteriors import DiagonalGaussian
 from vae_lab.model.priors import StandardNormal
 from vae_lab.objectives import ELBO, Constant, Objective
 from vae_lab.support import Support
-from vae_lab.trace import Batch, Trace
+from vae_lab.trace import Batch, Latent, Trace
 from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
 
@@ -77,6 +79,12 @@ def datamodule(
     asked = {**usual, **settings}
     seed = asked.pop("seed")
     return ImageDataModule(source, DataSettings(**asked), support, seed)
+
+
+def idx(values: np.ndarray) -> bytes:
+    """An array of bytes as MNIST's files have it."""
+    sizes = np.array(values.shape, ">u4").tobytes()
+    return bytes([0, 0, 8, values.ndim]) + sizes + values.astype("uint8").tobytes()
 
 
 def run(folder: Path, *overrides: str) -> Run:
@@ -195,3 +203,16 @@ def exact_trace(draws: int = 5, data: int = 7) -> tuple[Trace, torch.Tensor]:
     prior = Independent(Normal(torch.zeros(3).double(), torch.ones(3).double()), 1)
     latent = sampled(draws)(model.posterior(x), prior)
     return Trace(x, None, model.likelihood(latent.z), (latent,)), model.log_evidence(x)
+
+
+def gaussian_trace(
+    draws: int = 3, mean: Tensor | None = None, scale: Tensor | None = None
+) -> Trace:
+    """Of diagonal Gaussian posteriors, `mean` and `scale` (B, units), under N(0, I), in float64."""
+    mean = torch.randn(7, 4).double() if mean is None else mean.double()
+    scale = torch.rand(mean.shape).double() + 0.1 if scale is None else scale.double()
+    zeros = torch.zeros(mean.shape[1:]).double()
+    q, p = diagonal_normal(mean, scale, 1), diagonal_normal(zeros, zeros + 1, 1)
+    latent = Latent(q.rsample((draws,)), q, p)
+    x = torch.randn(mean.shape).double()
+    return Trace(x, None, diagonal_normal(latent.z.tanh(), torch.ones_like(latent.z), 1), (latent,))

@@ -1,6 +1,5 @@
 """The joints carry what the first VAE does not need: each toy part here uses one, and trains."""
 
-import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,10 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from parts import batch, datamodule, run, trainer, training
 from torch import Tensor, nn
 from torch.distributions import (
-    Categorical,
     Distribution,
     Independent,
-    MixtureSameFamily,
     OneHotCategorical,
     OneHotCategoricalStraightThrough,
     TransformedDistribution,
@@ -28,7 +25,7 @@ from torch.nn.functional import logsigmoid
 from vae_lab import train
 from vae_lab.callbacks import Figures, Latents
 from vae_lab.data import Digits
-from vae_lab.estimators import Estimator, Pathwise, sampled
+from vae_lab.estimators import Pathwise, sampled
 from vae_lab.evaluation.evidence import bytes_per_draw, evidence
 from vae_lab.evaluation.metrics import LatentUnits
 from vae_lab.model import LatentVariableModel
@@ -36,8 +33,8 @@ from vae_lab.model.context import Context
 from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.family import ElementwiseFamily, Family
 from vae_lab.model.likelihoods import Bernoulli
-from vae_lab.model.priors import Prior, StandardNormal
-from vae_lab.objectives import ELBO, IWAE, Constant, Objective, elbo
+from vae_lab.model.priors import Prior, StandardNormal, VampPrior
+from vae_lab.objectives import ELBO, Constant, Objective, elbo
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Draw, Latent, Trace, centre
 from vae_lab.training.module import VAEModule
@@ -214,33 +211,13 @@ def test_a_posterior_without_a_closed_form_mean(
 # A prior that starts from data, and is encoded
 
 
-class Pseudoinputs(Prior):
-    """Tomczak and Welling 2018: a mixture of the posteriors of 500 learned inputs."""
-
-    reads_labels = False
-
-    def __init__(self, context: Context, components: int = 500) -> None:
-        super().__init__(context)
-        assert context.q_z is not None
-        self.inputs = nn.Parameter(torch.zeros(components, *context.x_shape))
-        self.encode = context.q_z
-
-    def initialise(self, take: Callable[[int], Batch]) -> None:
-        self.inputs.data.copy_(take(len(self.inputs)).x)
-
-    def forward(self, y: Tensor | None) -> Distribution:
-        weights = Categorical(logits=torch.zeros(len(self.inputs)))
-        return MixtureSameFamily(weights, self.encode(self.inputs, None))
-
-
 def test_a_prior_of_500_encoded_components(tmp_path: Path) -> None:
-    module = training(prior=Pseudoinputs)
+    module = training(prior=partial(VampPrior, components=500))
     data = datamodule(Digits(), Support.BINARY)
     module.model.initialise(lambda n: next(data.batches("train", n, torch.device("cpu"))))
-    assert set(module.model.prior.inputs.unique().tolist()) == {0.0, 1.0}
-    before = module.model.prior.inputs.detach().clone()
+    before = module.model.prior.logits.detach().clone()
     fit(module, tmp_path)
-    assert not torch.equal(module.model.prior.inputs, before)  # it learns
+    assert not torch.equal(module.model.prior.logits, before)  # it learns
     model, encoded = module.model, []
     model.encoder.register_forward_hook(lambda m, given, out: encoded.append(len(given[0])))
     per_draw = bytes_per_draw(model)
@@ -333,60 +310,6 @@ def test_what_is_logged_is_the_objective_never_the_surrogate(tmp_path: Path) -> 
     plain, shifted = training(), training()
     shifted.estimator = Shifted()
     assert fit(shifted, tmp_path / "a") == fit(plain, tmp_path / "b")
-
-
-# An estimator that needs the value of each draw
-
-
-class LeaveOneOut(Estimator):
-    """The score function with the mean of the other draws as baseline: VIMCO under IWAE.
-
-    Mnih and Rezende, Variational Inference for Monte Carlo Objectives, 2016.
-    """
-
-    def draw(self, q: Distribution, p: Distribution) -> Latent:
-        return sampled(self.num_draws)(q, p)
-
-    def surrogate(self, objective: Objective, values: Tensor, trace: Trace) -> Tensor:
-        count, fixed = len(values), values.detach()
-        others = (fixed.sum(0) - fixed) / (count - 1)
-        without = [
-            objective.reduce(torch.cat([fixed[:s], others[s : s + 1], fixed[s + 1 :]]))
-            for s in range(count)
-        ]
-        reward = objective.reduce(fixed) - torch.stack(without)
-        (latent,) = trace.latents
-        return objective.reduce(values) + (reward * latent.q.log_prob(latent.z)).sum(0)
-
-
-@pytest.mark.parametrize("kind", [partial(ELBO, beta=Constant(0.7)), IWAE])
-def test_the_leave_one_out_gradient_is_unbiased(kind: Callable[[Context], Objective]) -> None:
-    """By enumeration of all pairs of draws of two bits."""
-    objective = kind(Context((1,), None, (2,)))
-    logits = torch.randn(2, dtype=torch.float64, requires_grad=True)
-    weights = torch.randn(2, 3, dtype=torch.float64)
-    bits = torch.tensor(list(itertools.product((0.0, 1.0), repeat=2)), dtype=torch.float64)
-    x = torch.tensor([[1.0, 0.0, 1.0]], dtype=torch.float64)
-
-    def q_of(logits: Tensor) -> Distribution:
-        base = torch.distributions.Bernoulli(logits=logits.expand(1, 2), validate_args=False)
-        return Independent(base, 1, validate_args=False)
-
-    p = q_of(torch.zeros(2, dtype=torch.float64))
-    exact, estimated = torch.zeros((), dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-    for pair in itertools.product(bits, repeat=2):
-        z = torch.stack(pair).unsqueeze(1)  # (S, B, Z)
-        q = q_of(logits)
-        likelihood = torch.distributions.Bernoulli(logits=z @ weights)
-        trace = Trace(x, None, Independent(likelihood, 1), (Latent(z, q, p),))
-        chance = q.log_prob(z).sum().exp()
-        values = objective.values(trace, EPOCH)
-        exact = exact + chance * objective.reduce(values).sum()
-        surrogate = LeaveOneOut(2).surrogate(objective, values, trace).sum()
-        (gradient,) = torch.autograd.grad(surrogate, logits, retain_graph=True)
-        estimated += chance.detach() * gradient
-    (expected,) = torch.autograd.grad(exact, logits)
-    torch.testing.assert_close(estimated, expected, rtol=0, atol=1e-13)
 
 
 # The step

@@ -159,7 +159,7 @@ def test_a_new_part_comes_into_the_table_of_choices(tmp_path: Path) -> None:
         "model": before["model"] | {"linear"},
         "model/prior": before["model/prior"] | {"student_t"},
     }
-    owners = "(of `mlp_vae`, `conv_vae`, `cvae`, `cvae_class_means`)"
+    owners = "(of `mlp_vae`, `conv_vae`, `cvae`, `cvae_class_means`, `cvae_film`)"
     assert f"| `model/encoder`, `model/decoder` {owners} |" in table
 
 

@@ -1,4 +1,4 @@
-"""From Python: load, sample, reconstruct, encode, score, interpolate."""
+"""From Python: load, sample, reconstruct, encode, score, and what becomes of codes moved."""
 
 from pathlib import Path
 
@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 from conftest import QUICK
+from parts import vae
 
 from vae_lab import InputError, load, train
 from vae_lab.data import Digits
+from vae_lab.model.conditioning import Concat
 from vae_lab.trained import TrainedVAE
 
 
@@ -31,6 +33,13 @@ def test_load_takes_a_folder_or_a_file(digits_run: Path) -> None:
     by_folder, by_file = load(digits_run), load(str(digits_run / "checkpoints" / "best.ckpt"))
     assert torch.equal(by_folder.sample(2, seed=0), by_file.sample(2, seed=0))
     assert not by_folder.model.training
+
+
+def test_a_model_gives_the_data_it_was_trained_with(trained: TrainedVAE) -> None:
+    data = trained.data()
+    assert data.split_hash == trained.record["measure"]["split"]
+    shown = data.random_items("test", 4, torch.device("cpu"), seed=0)
+    assert trained.reconstruct(shown.x, seed=0).shape == (4, 1, 8, 8)
 
 
 def test_samples(trained: TrainedVAE) -> None:
@@ -78,6 +87,62 @@ def test_latents_become_images(
             trained.decode(bad)
 
 
+def test_one_unit_is_moved(
+    trained: TrainedVAE, conditional: TrainedVAE, images: torch.Tensor
+) -> None:
+    q = trained.encode(images, seed=0)
+    values = [-2.0, 0.0, float(q.mean[1, 3])]
+    moved = trained.traverse(images, 3, values, seed=0)
+    assert moved.shape == (6, 3, 1, 8, 8)
+    as_reconstructed = trained.reconstruct(images, seed=0)
+    torch.testing.assert_close(moved[1, 2], as_reconstructed[1])
+    for same in (torch.tensor(values), np.array(values)):
+        assert torch.equal(trained.traverse(images, (3,), same, seed=0), moved)
+    by_class = [conditional.traverse(images[:1], 3, [0], y=y, seed=0) for y in (0, 1)]
+    assert not torch.equal(*by_class)
+    for bad in ([], 1.0, ["a"], [[1.0]], [float("nan")], None):
+        with pytest.raises(InputError, match="values must be a list of numbers"):
+            trained.traverse(images, 3, bad)
+    with pytest.raises(InputError, match="unit must be a place in z"):
+        trained.traverse(images, 32, values)
+    with pytest.raises(InputError, match="give it y"):
+        conditional.traverse(images, 3, values)
+
+
+def test_an_image_becomes_one_of_another_class(
+    trained: TrainedVAE, conditional: TrainedVAE, images: torch.Tensor
+) -> None:
+    y = torch.arange(6)  # the labels of the first six digits
+    same = conditional.transfer(images, y, y, seed=0)
+    assert same.shape == (6, 1, 8, 8)
+    torch.testing.assert_close(same, conditional.reconstruct(images, y=y, seed=0))
+    as_sevens = conditional.transfer(images, y, 7, seed=0)
+    z = conditional.encode(images, y=y, seed=0).mean
+    torch.testing.assert_close(as_sevens, conditional.decode(z, y=7))
+    for bad, said in ((10, r"0\.\.9"), ([1, 2], "to must be one label or 6"), (None, "give it y")):
+        with pytest.raises(InputError, match=said):
+            conditional.transfer(images, y, bad)
+    with pytest.raises(InputError, match="give it y"):
+        conditional.transfer(images, None, 7)
+    encoder_alone = TrainedVAE(vae(encoder_conditioning=Concat), trained.preparation, {})
+    for none in (trained, encoder_alone):
+        with pytest.raises(InputError, match="draws x without a label"):
+            none.transfer(images, y, 7)
+
+
+@pytest.mark.parametrize("y", ["seven", 7.0, [0.5] * 6, [[1, 2], [3]], True, [None] * 6])
+def test_labels_are_whole_numbers(conditional: TrainedVAE, images: torch.Tensor, y: object) -> None:
+    for use in (
+        lambda: conditional.sample(6, y=y),
+        lambda: conditional.traverse(images, 0, [0.0], y=y),
+        lambda: conditional.transfer(images, y, 7),
+    ):
+        with pytest.raises(InputError, match="y must be whole numbers"):
+            use()
+    with pytest.raises(InputError, match="to must be whole numbers"):
+        conditional.transfer(images, 7, y)
+
+
 def test_a_model_tells_what_it_is(trained: TrainedVAE, conditional: TrainedVAE) -> None:
     told = repr(trained)
     for part in ("mlp_vae-digits", f"{trained.record['parameters']:,} parameters", "z (32,)",
@@ -106,6 +171,7 @@ def test_a_label_that_would_not_be_read_is_refused(
         lambda: trained.reconstruct(images, y=torch.arange(6)),
         lambda: trained.log_prob(images, num_draws=2, y=3),
         lambda: trained.interpolate(images[0], images[1], 3, y=[0, 1]),
+        lambda: trained.traverse(images, 0, [0.0], y=3),
     ):
         with pytest.raises(InputError, match="reads no labels: leave y out"):
             use()

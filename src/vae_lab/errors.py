@@ -17,8 +17,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     InputError("unknown model 'vea'. Did you mean 'vae'? There are: ladder, vae.")
     """
     known = sorted(known)
-    guess = get_close_matches(name, known, 1)
-    hint = f" Did you mean '{guess[0]}'?" if guess else ""
+    lowered = {each.lower(): each for each in known}
+    guess = get_close_matches(name.lower(), lowered, 1)
+    hint = f" Did you mean '{lowered[guess[0]]}'?" if guess else ""
     return InputError(f"unknown {what} '{name}'.{hint} There are: {', '.join(known) or 'none'}.")
 
 

@@ -1,6 +1,8 @@
 """Stateless randomness: every stream is a function of what it is for, so nothing needs saving."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -34,6 +36,17 @@ def reseed(device: torch.device, *parts: int | str) -> None:
     _seed(torch.default_generator, *parts)
     if device.type == "cuda":
         torch.cuda.manual_seed(derive_seed(*parts))
+
+
+@contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Draw from `seed` within, and leave torch's generators as they were; None changes nothing."""
+    if seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
 
 
 def _seed(generator: torch.Generator, *parts: int | str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ class Batch:
     y: Tensor | None  # (B,) class labels, where the data have them
     index: Tensor  # (B,) which data these are
 
-    def __getitem__(self, items: slice) -> Batch:
+    def __getitem__(self, items: slice | list[int]) -> Batch:
         """Some of the data."""
         return Batch(self.x[items], None if self.y is None else self.y[items], self.index[items])
 
@@ -75,9 +75,7 @@ class Latent:
     def kl_per_unit(self) -> Tensor | None:
         """KL(q || p) of each unit of z, (S, B, *Z); None where it is no sum over them."""
         q, p = self.q, self.p
-        if not isinstance(q, Independent) or not isinstance(p, Independent):
-            return None
-        if q.base_dist.event_shape or p.base_dist.event_shape:
+        if not (factorises(q) and factorises(p)):
             return None
         exact = _closed_form_kl(q.base_dist, p.base_dist)
         return None if exact is None else exact.expand(self.z.shape)
@@ -101,6 +99,16 @@ def _closed_form_kl(q: Distribution, p: Distribution) -> Tensor | None:
         return None
 
 
+def factorises(p: Distribution) -> TypeGuard[Independent[Distribution]]:
+    """Whether p says that it is a product over the units of z, each a scalar.
+
+    >>> one = torch.distributions.Normal(torch.zeros(5, 3), torch.ones(5, 3))
+    >>> factorises(Independent(one, 1))
+    True
+    """
+    return isinstance(p, Independent) and not p.base_dist.event_shape
+
+
 def is_discrete(p: Distribution) -> bool:
     """Whether p says that its support is discrete."""
     try:
@@ -120,8 +128,11 @@ def has_fixed_support(q: Distribution) -> bool:
     >>> has_fixed_support(torch.distributions.Uniform(torch.zeros(2), torch.ones(2)))
     False
     """
-    support = q.support
-    while isinstance(support, constraints.independent):
+    try:
+        support = q.support
+    except NotImplementedError:
+        return True
+    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
         support = support.base_constraint
     return not any(isinstance(bound, Tensor) for bound in vars(support).values())
 

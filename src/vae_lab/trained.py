@@ -1,32 +1,43 @@
 """A trained model, for use from Python: what goes in and comes out are images."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, checked
-from vae_lab.config.restore import model_from_checkpoint, prior_beside
-from vae_lab.data import Preparation
+from vae_lab.config.restore import data_from_config, model_from_checkpoint, prior_beside
+from vae_lab.data import ImageDataModule
+from vae_lab.data.preparation import Preparation, as_pixels
 from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
+from vae_lab.evaluation.codes import (
+    codes,
+    draws_by_class,
+    interpolate,
+    place_in,
+    transfer,
+    traverse,
+)  # fmt: skip
 from vae_lab.evaluation.evidence import evidence
-from vae_lab.evaluation.figures import interpolate
 from vae_lab.model import VAE, LatentVariableModel
+from vae_lab.model.labels import as_labels
 from vae_lab.model.priors.standardized import Standardized
+from vae_lab.seeding import seeded
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint, run_folder
 from vae_lab.storage.prior_file import prior_path
 from vae_lab.support import Support
 from vae_lab.trace import Batch
 
 Labels = int | Sequence[int] | Tensor | None
+Values = Annotated[Sequence[float], MinLen(1), "a list of numbers, such as [-2, 0, 2]"]
 
 
 def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> "TrainedVAE":
@@ -103,6 +114,14 @@ class TrainedVAE:
         self.__dict__.pop("fitted_prior", None)  # which is read again
         return self
 
+    def data(self) -> ImageDataModule:
+        """The data it was trained with, split and prepared as they were then.
+
+        `data().random_items("test", 10, torch.device("cpu"), seed=0)` has `x` and `y` of ten unseen
+        images. Raises InputError where the data are missing.
+        """
+        return data_from_config(self.record["config"])
+
     @torch.no_grad()
     def sample(
         self,
@@ -123,10 +142,10 @@ class TrainedVAE:
         checked("n", n, Count)
         prior = self.fitted_prior if fitted else None
         reads_labels = self.model.reads_labels or (prior is not None and prior.reads_labels)
-        with self._seeded(seed):
+        with seeded(seed):
             if y is None and reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
-            labels = self._labels(y, n, reads_labels)
+            labels = self._labels(y, n, reads_labels=reads_labels)
             if prior is None:
                 p_x = self.model.sample(n, labels)
             else:
@@ -136,7 +155,7 @@ class TrainedVAE:
     @torch.no_grad()
     def encode(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Distribution:
         """q(z|x), batch shape (N,); its `mean` and `stddev` are (N, *Z)."""
-        with self._seeded(seed):
+        with seeded(seed):
             batch = self._batch(x, y)
             return self._vae.q_z(batch.x, batch.y)
 
@@ -153,14 +172,14 @@ class TrainedVAE:
         if latents.shape[1:] != model.z_shape or not len(latents):
             wanted = ", ".join(map(str, model.z_shape))
             raise InputError(f"latents must be (N, {wanted}), not {tuple(latents.shape)}.")
-        with self._seeded(seed):
+        with seeded(seed):
             p_x = model.p_x(latents, self._labels(y, len(latents)))
             return p_x.mean if mean else p_x.sample()
 
     @torch.no_grad()
     def reconstruct(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Tensor:
         """The decoder's means at the posterior means of x."""
-        with self._seeded(seed):
+        with seeded(seed):
             return self.model.reconstruct(self._batch(x, y)).mean
 
     @torch.no_grad()
@@ -172,14 +191,56 @@ class TrainedVAE:
         y, for a conditional model: the two images' labels.
         """
         checked("n", n, Count)
-        pair = [torch.as_tensor(a), torch.as_tensor(b)]
-        for image in pair:
-            if image.shape != self.model.x_shape:
-                wanted, found = tuple(self.model.x_shape), tuple(image.shape)
-                raise InputError(f"interpolate takes two images, each {wanted}, not {found}.")
-        with self._seeded(seed):
-            ends = self._batch(torch.stack(pair), y)
+        pair = [as_pixels(torch.as_tensor(image)[None], self.model.x_shape) for image in (a, b)]
+        with seeded(seed):
+            ends = self._batch(torch.cat(pair), y)
             return interpolate(self._vae, ends, n)[1:-1]
+
+    @torch.no_grad()
+    def traverse(
+        self,
+        x: Any,
+        unit: int | Sequence[int],
+        values: Values | Tensor,
+        y: Labels = None,
+        *,
+        seed: int | None = None,
+    ) -> Tensor:
+        """Decoder means of the codes of x with one unit of z set to each of V `values`.
+
+        (N, V, *X). The code is the posterior's mean; its other units stay as they are, and so does
+        y. `unit` is a place in z: a number, or one for each dimension where z has several. Raises
+        InputError for a unit that z does not have and for values that are no list of numbers.
+        """
+        model = self._vae
+        place = place_in(model.z_shape, unit)
+        told = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+        wanted = torch.tensor(checked("values", told, Values))
+        with seeded(seed):
+            batch = self._batch(x, y)
+            return traverse(model, codes(model, batch), batch.y, place, wanted)
+
+    @torch.no_grad()
+    def transfer(self, x: Any, y: Labels, to: Labels, *, seed: int | None = None) -> Tensor:
+        """Images x of the classes y, re-rendered as the classes `to`: decoder means, (N, *X).
+
+        What the model draws beside the class is kept. The code z, the posterior's mean given y, is
+        decoded as `to`; where the prior reads labels, z first moves to the same place among the
+        draws of that class: mu_to + sigma_to (z - mu_y) / sigma_y, of p(z|to) and p(z|y). Raises
+        InputError for a model whose prior and decoder read no labels, and for labels as `sample`.
+        """
+        model = self._vae
+        if not draws_by_class(model):
+            raise InputError(
+                "this model draws x without a label (neither its prior nor its decoder reads one), "
+                "so no image can be re-rendered as another class: train with model=cvae."
+            )
+        with seeded(seed):
+            batch = self._batch(x, y)
+            classes = self._labels(to, len(batch.x), "to")
+            assert batch.y is not None  # as is told where a model that reads labels is given none
+            assert classes is not None
+            return transfer(model, codes(model, batch), batch.y, classes)
 
     def log_prob(
         self,
@@ -202,7 +263,7 @@ class TrainedVAE:
                 "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train "
                 "with model/likelihood=bernoulli or continuous_bernoulli for one."
             )
-        with self._seeded(seed):
+        with seeded(seed):
             draws = int(torch.randint(2**31, ()))
             batch = self._batch(x, y)
             with torch.no_grad():
@@ -228,39 +289,19 @@ class TrainedVAE:
         return next(self.model.parameters()).device
 
     def _batch(self, x: Any, y: Labels) -> Batch:
-        pixels = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
-        shape = self.model.x_shape
-        if pixels.shape[1:] != shape and (1, *pixels.shape[1:]) == shape:
-            pixels = pixels.unsqueeze(1)
-        if pixels.shape[1:] != shape or not len(pixels):
-            raise InputError(
-                f"images must be (N, {', '.join(map(str, shape))}), not {tuple(pixels.shape)}."
-            )
-        if pixels.dtype != torch.uint8:
-            pixels = pixels.to(torch.float32)
-            if not (pixels.min() >= 0 and pixels.max() <= 1):
-                raise InputError("float images must lie in [0, 1]: scale them, or give uint8.")
-            if self.preparation.dequantize:
-                pixels = (pixels * 255).round().to(torch.uint8)
+        pixels = as_pixels(x, self.model.x_shape)
+        if self.preparation.dequantize and pixels.dtype != torch.uint8:
+            pixels = (pixels * 255).round().to(torch.uint8)
         prepared = self.preparation(pixels).to(self._device)
         return Batch(prepared, self._labels(y, len(prepared)), torch.arange(len(prepared)))
 
-    def _labels(self, y: Labels, n: int, reads_labels: bool | None = None) -> Tensor | None:
-        if y is not None:
-            if not (self.model.reads_labels if reads_labels is None else reads_labels):
-                raise InputError("this model reads no labels: leave y out.")
-            y = torch.as_tensor(y, device=self._device).long()
-            if y.shape not in ((), (n,)):
-                raise InputError(f"y must be one label or {n} of them, not {tuple(y.shape)}.")
-            y = y.expand(n)
-        self.model.check_labels(y)
-        return y
-
-    @contextmanager
-    def _seeded(self, seed: int | None) -> Iterator[None]:
-        if seed is None:
-            yield
-            return
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            yield
+    def _labels(
+        self, y: Labels, n: int, name: str = "y", reads_labels: bool | None = None
+    ) -> Tensor | None:
+        if reads_labels is None:
+            reads_labels = self.model.reads_labels
+        if y is not None and not reads_labels:
+            raise InputError(f"this model reads no labels: leave {name} out.")
+        labels = None if y is None else as_labels(y, n, name).to(self._device)
+        self.model.check_labels(labels)
+        return labels

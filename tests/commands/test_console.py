@@ -16,7 +16,10 @@ from vae_lab.commands import cli
 from vae_lab.commands import main as console
 
 SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
-COMMANDS = ("train", "evaluate", "fit_prior", "export", "table", "dashboard")
+COMMANDS = (
+    "train", "evaluate", "gradients", "fit_prior", "export", "table", "estimators", "dashboard",
+)  # fmt: skip
+PLAIN = ("table", "estimators", "dashboard")  # without Hydra
 
 
 def say(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -42,7 +45,7 @@ def test_alone_it_lists_its_commands(
 def test_a_misspelt_command_is_answered_with_those_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(SystemExit, match=r"Did you mean 'train'\? There are: dashboard, evaluate"):
+    with pytest.raises(SystemExit, match=r"Did you mean 'train'\? There are: dashboard, estim"):
         say(monkeypatch, "trian")
 
 
@@ -51,9 +54,9 @@ def test_every_command_is_handed_its_arguments(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as ended:
-        say(monkeypatch, command, "--help" if command in ("table", "dashboard") else "nothing")
+        say(monkeypatch, command, "--help" if command in PLAIN else "nothing")
     said = "".join(capsys.readouterr())
-    if command in ("table", "dashboard"):
+    if command in PLAIN:
         assert re.search(rf"usage: .*{command} \[-h\]", said)
     else:
         assert ended.value.code == 1

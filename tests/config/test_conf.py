@@ -17,7 +17,7 @@ from vae_lab.config.compose import compose_config, in_multirun
 from vae_lab.config.explain import explain
 
 PRESETS = ("model", "data", "experiment")
-ROOTS = ("train", "evaluate", "export", "fit_prior")
+ROOTS = ("train", "evaluate", "gradients", "fit_prior", "export")
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 PARTS = [
     (g, c)
@@ -26,9 +26,17 @@ PARTS = [
     and (g, c) != ("trainer", "fsdp")  # which runs on several GPUs alone
 ]
 
+CATEGORICAL = [
+    "model/posterior=categorical", "model/prior=uniform_categorical", "model.z_shape=[4,3]",
+    "estimator=score_function",
+]  # fmt: skip
 NEEDS = {  # what a part needs beside it to make sense on the embedded digits
     ("objective", "iwae"): ["estimator.num_draws=2"],
     ("model/posterior", "point_mass"): ["objective=reconstruction"],
+    ("objective", "capacity"): ["objective.epochs=1"],
+    ("estimator", "dreg"): ["objective=iwae", "estimator.num_draws=2"],
+    ("model/posterior", "categorical"): CATEGORICAL,
+    ("model/prior", "uniform_categorical"): CATEGORICAL,
     ("objective/beta", "linear_warmup"): ["objective.beta.epochs=1"],
     ("objective/beta", "cyclical"): ["objective.beta.period=1"],
     ("trainer", "gpu"): ["trainer.accelerator=cpu"],  # composed; this machine may have none
@@ -254,12 +262,13 @@ def test_the_help_of_train_shows_choices_keys_and_examples_that_exist() -> None:
         compose(*example.split())
 
 
-@pytest.mark.parametrize("command", ["evaluate", "export"])
+@pytest.mark.parametrize("command", ["evaluate", "export", "gradients"])
 def test_the_help_of_other_commands_shows_what_applies_to_them(command: str) -> None:
     shown = shown_by(command)
-    assert f"python {command}.py run=" in shown
+    called = "vae-lab gradients" if command == "gradients" else f"python {command}.py"
+    assert f"{called} run=" in shown
     for key in OmegaConf.load(CONF / f"{command}.yaml")[command]:
         assert f"  {command}.{key}=" in shown
     assert "optimizer" not in shown
-    for example in re.findall(rf"^  python {command}.py (.*)", shown, re.MULTILINE):
+    for example in re.findall(rf"^  {called} (.*)", shown, re.MULTILINE):
         compose_config(command, example.split())

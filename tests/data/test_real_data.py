@@ -37,7 +37,7 @@ def test_an_mlp_on_mnist(tmp_path: Path, real_data: Path) -> None:
     assert figures["active_units"] > 8
 
 
-@pytest.mark.parametrize("model", ["cvae", "cvae_class_means"])
+@pytest.mark.parametrize("model", ["cvae", "cvae_film", "cvae_class_means"])
 def test_conditional_models_read_their_labels(tmp_path: Path, real_data: Path, model: str) -> None:
     run = trained(tmp_path, real_data, f"model={model}", "data=mnist", "trainer.max_epochs=10")
     figures = scored(run, "num_draws=1", "limit=2000")

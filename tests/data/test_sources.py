@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from parts import datamodule
+from parts import datamodule, idx
 from PIL import Image
 from torch import Tensor
 from torchvision.datasets import MNIST as TorchvisionMNIST
@@ -189,12 +189,6 @@ def test_a_class_without_images_is_named(tmp_path: Path) -> None:
 
 
 # MNIST
-
-
-def idx(values: np.ndarray) -> bytes:
-    """An array of bytes as MNIST's files have it."""
-    sizes = np.array(values.shape, ">u4").tobytes()
-    return bytes([0, 0, 8, values.ndim]) + sizes + values.astype("uint8").tobytes()
 
 
 @pytest.fixture

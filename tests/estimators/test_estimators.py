@@ -1,13 +1,31 @@
+"""How z is drawn, and what each estimator refuses."""
+
 import math
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
-from torch.distributions import Independent
+from parts import batch, training
+from torch import Tensor
+from torch.distributions import Distribution, Independent, Uniform
 
 from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
-from vae_lab.estimators import Pathwise, sampled
+from vae_lab.estimators import (
+    DoublyReparameterised,
+    Estimator,
+    Pathwise,
+    ScoreFunction,
+    StickingTheLanding,
+    sampled,
+)
+from vae_lab.experiment.first_pass import first_pass
 from vae_lab.model.distributions.normal import Normal, diagonal_normal
+from vae_lab.model.family import Family
+from vae_lab.model.posteriors import Categorical
+from vae_lab.model.priors import UniformCategorical
+from vae_lab.objectives import ELBO, IWAE, Constant
 
 
 def normal(*batch: int) -> Independent:
@@ -50,3 +68,56 @@ def test_evaluation_draws_carry_no_gradient() -> None:
 def test_no_draws_are_refused() -> None:
     with pytest.raises(InputError, match="num_draws"):
         check_parts({"_target_": "vae_lab.estimators.Pathwise", "num_draws": 0}, "estimator")
+
+
+class Wide(Family):
+    """Uniform within 1 of its parameters, which move its support."""
+
+    param_shape = property(lambda self: self.event_shape)  # type: ignore[assignment]
+
+    def distribution(self, params: Tensor) -> Distribution:
+        return Independent(Uniform(params - 1, params + 1, validate_args=False), 1)
+
+
+class OfTheBatch(ELBO):
+    reads_batch = True
+
+
+ONE_HOTS = {"posterior": Categorical, "prior": UniformCategorical, "z_shape": (2, 3)}
+BETA = partial(ELBO, beta=Constant())
+
+
+@pytest.mark.parametrize(
+    ("estimator", "objective", "parts", "said"),
+    [
+        (Pathwise(), BETA, ONE_HOTS, "say estimator=score_function"),
+        (StickingTheLanding(), BETA, ONE_HOTS, "say estimator=score_function"),
+        (DoublyReparameterised(), IWAE, ONE_HOTS, "say estimator=score_function"),
+        (StickingTheLanding(2), IWAE, {}, "stl is biased .* say estimator=dreg"),
+        (DoublyReparameterised(), BETA, {}, "dreg is the gradient of objective=iwae: say that"),
+        (ScoreFunction(), partial(OfTheBatch, beta=Constant()), {}, "which OfTheBatch is not"),
+        (StickingTheLanding(), BETA, {"posterior": Wide}, "stl is biased .* estimator=pathwise"),
+        (DoublyReparameterised(), IWAE, {"posterior": Wide}, "dreg is biased"),
+        (ScoreFunction(), BETA, {"posterior": Wide}, "score_function is biased"),
+    ],
+)
+def test_what_one_cannot_serve_is_refused_before_training(
+    estimator: Estimator, objective: Any, parts: dict[str, Any], said: str
+) -> None:
+    module = training(objective, **parts)
+    module.estimator = estimator
+    with pytest.raises(InputError, match=said) as refused:
+        first_pass(module, batch((1, 8, 8)))
+    assert "\n" not in str(refused.value)
+
+
+def test_dreg_is_refused_over_several_layers() -> None:
+    prior = diagonal_normal(torch.zeros(3), torch.ones(3), 1)
+    with pytest.raises(InputError, match="serves one latent layer"):
+        DoublyReparameterised(2).draw(normal(4, 4), prior)
+
+
+def test_dreg_is_refused_with_one_draw() -> None:
+    node = {"_target_": "vae_lab.estimators.DoublyReparameterised", "num_draws": 1}
+    with pytest.raises(InputError, match=r"num_draws must be .* of 2 or more"):
+        check_parts(node, "estimator")

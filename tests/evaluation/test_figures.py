@@ -18,12 +18,13 @@ from vae_lab.evaluation.figures import (
     latent_means,
     plot_all,
     save_figures,
+    transfers,
     traversals,
 )
 from vae_lab.evaluation.grid import image_grid
-from vae_lab.model.conditioning import Concat
+from vae_lab.model.conditioning import Concat, FiLM
 from vae_lab.model.posteriors import DiagonalGaussian
-from vae_lab.model.priors import ClassMeans
+from vae_lab.model.priors import ClassGaussian, ClassMeans
 from vae_lab.trace import Batch
 
 
@@ -46,9 +47,42 @@ def test_rows_and_columns_bear_their_names_beside_them() -> None:
 def test_class_rows_say_their_class() -> None:
     model = vae(decoder_conditioning=Concat, prior=ClassMeans, num_classes=4)
     with torch.no_grad():
-        figures = classes(model, 3), class_path(model, 3)
+        figures = classes(model, 3), class_path(model, [(0, 1), (3, 1)], 3)
     names = [[label.get_text() for label in f.axes[0].get_yticklabels()] for f in figures]
-    assert names == [["0", "1", "2", "3"], ["0 → 1", "1 → 2", "2 → 3", "3 → 0"]]
+    assert names == [["0", "1", "2", "3"], ["0 → 1", "3 → 1"]]
+
+
+@pytest.mark.parametrize(
+    ("parts", "drawn"),
+    [
+        ({}, set()),
+        ({"encoder_conditioning": FiLM}, {"classes"}),
+        ({"decoder_conditioning": FiLM}, {"classes", "transfer"}),
+        ({"prior": ClassGaussian}, {"classes", "transfer", "class_path"}),
+    ],
+)
+def test_what_shows_the_classes(parts: dict[str, object], drawn: set[str]) -> None:
+    figures = plot_all(vae(**parts), batch((1, 8, 8), 6))
+    assert figures.keys() & {"classes", "transfer", "class_path"} == drawn
+    titles = {name: figures[name].axes[0] for name in ("interpolation", "traversals")}
+    ways = [label.get_text() for label in titles["interpolation"].get_yticklabels()]
+    assert (ways[:3] == ["0 → 1", "2 → 3", "4 → 5"]) == bool(drawn)
+    assert ("of class 0" in titles["traversals"].get_title()) == bool(drawn)
+
+
+def test_a_transfer_is_shown_of_each_class_to_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, data = vae(decoder_conditioning=Concat), batch((1, 8, 8), 8)
+    y = torch.tensor([5, 2, 5, 9, 2, 2, 9, 5])
+    told: list[Tensor] = []
+    whole = model.p_x
+    monkeypatch.setattr(model, "p_x", lambda z, y: (told.append(y), whole(z, y))[1])
+    with torch.no_grad():
+        axes = transfers(model, Batch(data.x, y, data.index), "test").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["2", "5", "9"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["x", "2", "5", "9"]
+    assert torch.stack(told).tolist() == [[2, 2, 2], [5, 5, 5], [9, 9, 9]]
+    left = torch.as_tensor(axes.images[0].get_array())[:, :8].reshape(3, 9, 8)[:, :8]
+    torch.testing.assert_close(left.float(), data.x[[1, 0, 3], 0])
 
 
 def test_a_class_has_its_colour_whatever_others_are_there() -> None:
@@ -77,7 +111,7 @@ def test_a_row_of_traversals_moves_one_unit_over_the_prior(monkeypatch: pytest.M
         figure = traversals(model, data, "test", rows=4, columns=7)
         q = model.q_z(data.x, None)
     kl = torch.distributions.kl_divergence(q.base_dist, model.p_z(None).base_dist).mean(0).flatten()
-    z, centre = seen[0].reshape(4, 7, 6), q.mean[0].flatten()
+    z, centre = torch.stack(seen).reshape(4, 7, 6), q.mean[0].flatten()
     for row, unit in enumerate(kl.argsort(descending=True)[:4].tolist()):
         others = torch.arange(6) != unit
         assert torch.equal(z[row][:, others], centre[others].expand(7, -1))

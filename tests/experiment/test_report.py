@@ -94,6 +94,7 @@ def test_a_collapse_is_called_so_with_what_helps(metrics: dict[str, float]) -> N
     (line,) = remarks(training(), 20, 20, metrics)
     assert line.startswith("Collapsed: ")
     assert "objective/beta=linear_warmup" in line
+    assert "objective=free_bits" in line
     assert remarks(training(), 20, 20, USED) == []
 
 
@@ -114,3 +115,15 @@ def test_a_run_that_collapses_says_so(tmp_path: Path, capsys: pytest.CaptureFixt
         "trainer.max_epochs=40",
     )  # fmt: skip
     assert said.count("Collapsed: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("objective", "batches", "told"),
+    [("free_bits", 2, True), ("free_bits", 1, False), ("elbo", 2, False)],
+)
+def test_an_objective_that_reads_its_batch_says_where_that_is_not_the_global_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], objective: str, batches: int, told: bool
+) -> None:
+    several = ["data.batch_size=16", f"trainer.accumulate_grad_batches={batches}"]
+    said = said_by(tmp_path / "run", capsys, f"objective={objective}", *several)
+    assert ("compares data: within each 16, not the global batch." in said) is told

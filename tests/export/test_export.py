@@ -89,7 +89,7 @@ def test_programs_of_every_model_and_likelihood(
     export(run.load(), tmp_path / "out", PROGRAMS)
     built = run.load().model
     assert isinstance(built, VAE)
-    assert_programs_agree(built, tmp_path / "out", n=5, labels_enter=model == "cvae")
+    assert_programs_agree(built, tmp_path / "out", n=5, labels_enter=built.encoder.reads_labels)
 
 
 @pytest.mark.process

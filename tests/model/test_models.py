@@ -9,7 +9,7 @@ from parts import DECODERS, ENCODERS, batch, vae
 from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise
-from vae_lab.model.conditioning import Concat, NoConditioning
+from vae_lab.model.conditioning import Concat, FiLM, NoConditioning
 from vae_lab.model.likelihoods import (
     Bernoulli,
     ContinuousBernoulli,
@@ -17,7 +17,7 @@ from vae_lab.model.likelihoods import (
     Gaussian,
     LearnedSigma,
 )
-from vae_lab.model.priors import ClassMeans, StandardNormal
+from vae_lab.model.priors import ClassGaussian, ClassMeans, StandardNormal
 from vae_lab.objectives import elbo
 from vae_lab.trace import Batch
 
@@ -49,6 +49,22 @@ def test_every_part_serves_every_other(
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
         assert model.sample(5, data.y).mean.shape == (5, *shape)
         assert model.reconstruct(data).mean.shape == (5, *shape)
+
+
+@pytest.mark.parametrize("prior", [StandardNormal, ClassMeans, ClassGaussian])
+@pytest.mark.parametrize("into_decoder", [NoConditioning, Concat, FiLM])
+@pytest.mark.parametrize("into_encoder", [NoConditioning, Concat, FiLM])
+def test_labels_enter_wherever_one_likes(
+    into_encoder: object, into_decoder: object, prior: object
+) -> None:
+    model = vae(encoder_conditioning=into_encoder, decoder_conditioning=into_decoder, prior=prior)
+    data = batch((1, 8, 8))
+    (-elbo(model(data, Pathwise(2).draw)).mean()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+    for part, kind in ((model.encoder, into_encoder), (model.decoder, into_decoder)):
+        assert part.reads_labels == (kind is not NoConditioning)
+    assert model.sample(5, data.y).mean.shape == (5, 1, 8, 8)
+    assert model.reconstruct(data).mean.shape == (5, 1, 8, 8)
 
 
 def test_whether_labels_are_read() -> None:
@@ -91,6 +107,8 @@ def test_latent_sizes_below_one_are_refused(z_shape: tuple[int, ...]) -> None:
 def test_conditional_parts_refuse_data_without_classes() -> None:
     for part in (
         {"prior": ClassMeans},
+        {"prior": ClassGaussian},
+        {"decoder_conditioning": FiLM},
         {"encoder_conditioning": Concat},
         {"decoder_conditioning": Concat},
     ):

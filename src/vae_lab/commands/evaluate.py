@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.commands.scene import data_of, device_of
+from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
@@ -42,7 +42,7 @@ def evaluate_task(cfg: DictConfig) -> None:
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
     device = device_of(asked, "evaluate")
     trained = load(path, device)
-    data = data_of(trained, asked, "evaluate")
+    data = run_data(trained, asked, "evaluate")
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
     out = Path(str(asked.out)) if asked.out else run_folder(path)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.commands.scene import data_of, device_of
+from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config import build
 from vae_lab.config.allowed import trusted
 from vae_lab.config.compose import compose_config
@@ -89,7 +89,7 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     torch.manual_seed(settings.seed)
     config = OmegaConf.to_container(cfg.model.prior, resolve=True)
     prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
-    data = data_of(trained, asked, "fit_prior")
+    data = run_data(trained, asked, "fit_prior")
     train, held_out = _codes(model, data, settings, device)
     _check_kinds(model, data, prior, device)
     plain = Standardized(StandardNormal(Context(model.x_shape, None, model.z_shape))).to(device)

@@ -10,11 +10,17 @@ COMMANDS = {
     "train": "train a VAE: model=conv_vae data=cifar10",
     "evaluate": "score one on its test split: run=RUN",
     "fit_prior": "fit a prior to one's codes afterwards: run=RUN",
+    "gradients": "measure the noise of every estimator's gradient: run=RUN",
     "export": "write one for use elsewhere: run=RUN",
     "table": "compare runs: RUN_OR_FOLDER ...",
+    "estimators": "print what each estimator serves",
     "dashboard": "create W&B's panels: ENTITY/PROJECT",
 }
-_OTHERS = {"table": "vae_lab.sweeps.table", "dashboard": "vae_lab.loggers.dashboard"}
+_OTHERS = {
+    "table": "vae_lab.sweeps.table",
+    "estimators": "vae_lab.commands.estimators",
+    "dashboard": "vae_lab.loggers.dashboard",
+}
 
 
 def main() -> None:

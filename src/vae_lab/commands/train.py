@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vae_lab.commands.cli import tell_error
+from vae_lab.config.chosen import check_files
 from vae_lab.config.compose import as_dict, compose_config
 from vae_lab.config.explain import check_choices, explain
 from vae_lab.distributed import group
@@ -71,6 +72,7 @@ def _train(
     cfg: DictConfig, folder: RunFolder, labels: Mapping[str, Any], job: HydraConf, console: Console
 ) -> Run:
     check_choices(job.overrides.task)
+    check_files(job)
     if cfg.resume is not None:
         cfg, folder = resumed(cfg.resume, [*job.overrides.task, *job.overrides.hydra])
     elif group.is_member() and not any("run.dir=" in o for o in job.overrides.hydra):
@@ -94,6 +96,7 @@ def train(overrides: Sequence[str] = (), quiet: bool = False) -> Run:
     with explained(partial(explain, overrides=overrides)):
         check_choices(overrides)
         cfg = compose_config("train", [*overrides, *silence], return_hydra_config=True)
+        check_files(cfg.hydra)
         folder, labels = RunFolder(cfg.hydra.run.dir), _labels(cfg.hydra)
         asked = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         if asked.resume is not None:

@@ -7,9 +7,15 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import (
+    ConfigCompositionException,
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from yaml import Mark, MarkedYAMLError
 
 from vae_lab.config.allowed import locate
 from vae_lab.config.compose import config_dirs
@@ -35,6 +41,14 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
             why = " ".join(li for li in lines if not li.startswith(("See https", "Error parsing")))
             return InputError(
                 f"{override} cannot be read ({why}): say KEY=VALUE, brackets and quotes closed."
+            )
+        case MarkedYAMLError(problem=str(problem), problem_mark=Mark(name=file, line=line)):
+            return InputError(f"{file}, line {line + 1}: {problem}.")
+        case ConfigCompositionException() if "Could not override" in str(error):
+            groups = ", ".join(sorted(_groups(overrides)))
+            return InputError(
+                f"{_said(error)} A file that overrides begins with `# @package _global_`, and "
+                f"lists `- override /data: mnist` under `defaults:`. Groups: {groups}."
             )
         case HydraException() | OmegaConfBaseException():
             return (
@@ -67,6 +81,8 @@ def _unknown_key(error: BaseException, overrides: Sequence[str]) -> InputError |
     for cause in _causes(error):
         if isinstance(cause, ConfigAttributeError | ConfigKeyError):
             parent, name = cause.parent_node, str(cause.key)
+            if (cause.full_key or "").startswith("hydra.runtime.choices."):
+                return InputError(f"{name} is given a list: name one choice of the group.")
             if "/" in name:
                 return unknown("group", name.partition("@")[0], _groups(overrides))
             if isinstance(parent, DictConfig):

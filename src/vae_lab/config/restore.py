@@ -1,13 +1,16 @@
-"""From a checkpoint's record back to a model."""
+"""From a checkpoint's record back to a model and its data."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from vae_lab.config import build
+from vae_lab.config.allowed import check_parts
+from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.context import Context
@@ -38,6 +41,13 @@ def prior_beside(path: Path, model: VAE) -> Standardized | None:
     with explained(lambda error: InputError(f"{place} is of another prior: fit it anew.")):
         built.load_state_dict(content["state_dict"])
     return built.to(next(model.parameters()).device).requires_grad_(False).eval()
+
+
+def data_from_config(config: Mapping[str, Any]) -> ImageDataModule:
+    """The data that a run's recorded configuration describes. Raises InputError without them."""
+    cfg = OmegaConf.create({**config})
+    check_parts(cfg.data, "data", packages=("vae_lab",))
+    return build.data(cfg)
 
 
 def check_weights(path: Path, content: dict[str, Any]) -> None:

@@ -68,6 +68,17 @@ class FitPriorSettings:
     data_path: Text | None
 
 
+class GradientSettings:
+    """The keys of gradients.yaml."""
+
+    num_draws: Annotated[list[Count], MinLen(1)]
+    repeats: Annotated[int, Ge(2)]
+    batch_size: Count
+    seed: Seed
+    data_root: Text | None
+    data_path: Text | None
+
+
 class ExportSettings:
     """The keys of export.yaml."""
 

@@ -1,6 +1,7 @@
 """MNIST: 60,000 and 10,000 handwritten digits of 28x28."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torchvision.datasets import MNIST as TorchvisionMNIST
@@ -20,13 +21,15 @@ _MD5 = {  # of the unpacked files; torchvision checks only the packed ones, as i
 }
 
 
-class _Raw(TorchvisionMNIST):
-    """torchvision's, but it never prefers the `processed/*.pt` of old, whose sums nobody knows."""
+def raw_only(kind: type[Any]) -> type[Any]:
+    """A class of torchvision's that reads MNIST's format, but not the `processed/*.pt` of old.
 
-    raw_folder = property(lambda self: str(Path(self.root, "MNIST", "raw")))
+    Those it prefers, and nobody knows their sums.
+    """
+    return type(kind.__name__, (kind,), {"_check_legacy_exist": lambda self: False})
 
-    def _check_legacy_exist(self) -> bool:
-        return False
+
+_MNIST = raw_only(TorchvisionMNIST)
 
 
 class MNIST(Source):
@@ -43,7 +46,7 @@ class MNIST(Source):
 
     def read(self) -> tuple[Images, Images]:
         folder = self.root / "MNIST" / "raw"
-        fetch("MNIST", folder, lambda download: _Raw(self.root, download=download))
+        fetch("MNIST", folder, lambda download: _MNIST(self.root, download=download))
         for name, md5 in _MD5.items():
             if not (folder / name).is_file() or not check_md5(folder / name, md5):
                 raise InputError(
@@ -53,5 +56,5 @@ class MNIST(Source):
         return self._split(train=True), self._split(train=False)
 
     def _split(self, train: bool) -> Images:
-        dataset = _Raw(self.root, train=train)
+        dataset = _MNIST(self.root, train=train)
         return Images(dataset.data.unsqueeze(1), dataset.targets.to(torch.int64))

@@ -1,12 +1,15 @@
 """From stored pixels to the x a likelihood is defined on."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vae_lab.errors import InputError
 from vae_lab.support import Support
+from vae_lab.trace import Shape
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,26 @@ def preparation_for(
         why = f"{need}, which noise would leave" if is_8bit else "float data have no levels to fill"
         raise InputError(f"{why}: drop data.dequantize=true.")
     return forced
+
+
+def as_pixels(x: Any, shape: Shape) -> Tensor:
+    """Images as a caller has them, tensor or array, as pixels: (N, *shape), uint8 or float.
+
+    A channel axis of 1 may be left out. Raises InputError for another shape, for no image at all,
+    and for floats outside [0, 1].
+    """
+    pixels = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
+    if pixels.shape[1:] != shape and (1, *pixels.shape[1:]) == shape:
+        pixels = pixels.unsqueeze(1)
+    if pixels.shape[1:] != shape or not len(pixels):
+        raise InputError(
+            f"images must be (N, {', '.join(map(str, shape))}), not {tuple(pixels.shape)}."
+        )
+    if pixels.dtype != torch.uint8:
+        pixels = pixels.to(torch.float32)
+        if not (pixels.min() >= 0 and pixels.max() <= 1):
+            raise InputError("float images must lie in [0, 1]: scale them, or give uint8.")
+    return pixels
 
 
 def _choice(value: bool | str, auto: bool) -> bool:

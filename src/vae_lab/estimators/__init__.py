@@ -1,7 +1,17 @@
 """Estimators: how z is drawn, and what gradient follows."""
 
 from vae_lab.estimators.base import Estimator
+from vae_lab.estimators.dreg import DoublyReparameterised
 from vae_lab.estimators.pathwise import Pathwise
 from vae_lab.estimators.sampled import sampled
+from vae_lab.estimators.score_function import ScoreFunction
+from vae_lab.estimators.stl import StickingTheLanding
 
-__all__ = ["Estimator", "Pathwise", "sampled"]
+__all__ = [
+    "DoublyReparameterised",
+    "Estimator",
+    "Pathwise",
+    "ScoreFunction",
+    "StickingTheLanding",
+    "sampled",
+]

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.estimators.base import Estimator
+from vae_lab.estimators.checks import path_draws
 from vae_lab.objectives import Objective
 from vae_lab.trace import Latent, Trace, full_precision
 
@@ -16,8 +17,8 @@ class Pathwise(Estimator):
 
     @full_precision
     def draw(self, q: Distribution, p: Distribution) -> Latent:
-        z = q.rsample((self.num_draws,)) if len(q.batch_shape) == 1 else q.rsample()
-        return Latent(z, q, p)
+        """Raises InputError for a q whose draws have no gradient."""
+        return Latent(path_draws(q, self.num_draws), q, p)
 
     def surrogate(self, objective: Objective, values: Tensor, trace: Trace) -> Tensor:
         return objective.reduce(values)

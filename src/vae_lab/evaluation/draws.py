@@ -1,8 +1,10 @@
 """What importance weights say of their own estimate."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vae_lab.evaluation.evidence import SHARES, Evidence
+from vae_lab.trace import Latent, has_fixed_support
 
 FEW_EFFECTIVE = 1.5
 """Effective draws, below which one draw is most of an estimate, and its error near a nat."""
@@ -10,6 +12,15 @@ STEEP_RISE = 0.5
 """Nats on average: where ten times the draws still gain as much as models differ by."""
 JUMP = 3.0
 """Nats that one item gained: a typical tenth of its draws found a twentieth of p(x), or less."""
+NO_LIMIT = (
+    "the posterior reaches only a part of where the prior does: the NLL is an upper bound that no "
+    "number of draws brings to -log p(x)."
+)
+
+
+def has_limit(latents: Iterable[Latent]) -> bool:
+    """Whether ever more draws bring the NLL to -log p(x): not where q(z|x) leaves out some z."""
+    return all(has_fixed_support(latent.q) for latent in latents)
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,7 @@ class DrawCheck:
             The standard error over items has it in it. Too small where effective draws are few.
         items: How many were scored.
         items_in_doubt: Those of fewer than 1.5 effective draws, or that gained more than 3 nats.
+        has_limit: Whether ever more draws bring the NLL to -log p(x).
     """
 
     num_draws: int
@@ -40,10 +52,11 @@ class DrawCheck:
     monte_carlo_error: float
     items: int
     items_in_doubt: int
+    has_limit: bool = True
 
     @classmethod
-    def of(cls, found: Evidence, num_draws: int) -> "DrawCheck":
-        """The check of all items, with `num_draws` draws each."""
+    def of(cls, found: Evidence, num_draws: int, has_limit: bool = True) -> "DrawCheck":
+        """The check of all items, with `num_draws` draws each; `has_limit` is the posterior's."""
         effective, rise = found.effective_draws, found.rise
         variance = (1 / effective - 1 / num_draws).clamp(min=0)  # of log p(x), per item
         in_doubt = (effective < FEW_EFFECTIVE) | (rise > JUMP)
@@ -56,6 +69,7 @@ class DrawCheck:
             monte_carlo_error=float(variance.sum().sqrt()) / len(rise),
             items=len(rise),
             items_in_doubt=int(in_doubt.sum()),
+            has_limit=has_limit,
         )
 
     @property
@@ -67,7 +81,7 @@ class DrawCheck:
 
     def doubts(self) -> list[str]:
         """A sentence for each reason to doubt the NLL; none where its draws give no sign."""
-        told = []
+        told = [] if self.has_limit else [NO_LIMIT]
         if self.rise_mean > STEEP_RISE:
             told.append(
                 f"the NLL still falls: {self.rise_mean:.2f} nats from {self.share} "

@@ -3,7 +3,7 @@
 Every function returns a Figure; `plot_all` decides which ones a model calls for.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -15,6 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 from torch.distributions import Distribution
 
+from vae_lab.evaluation.codes import (
+    between,
+    codes,
+    draws_by_class,
+    interpolate,
+    transfer,
+    traverse,
+)
 from vae_lab.evaluation.grid import image_blocks, image_grid
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
@@ -45,7 +53,10 @@ def plot_all(
     if model.reads_labels and is_image:
         figures["classes"] = classes(model, 10)
     if isinstance(model, VAE) and is_image and model.prior.reads_labels:
-        figures["class_path"] = class_path(model, 10)
+        every = torch.arange(model.num_classes or 0)
+        figures["class_path"] = class_path(model, torch.stack([every, every.roll(-1)], 1), 10)
+    if isinstance(model, VAE) and is_image and draws_by_class(model):
+        figures["transfer"] = transfers(model, batch, name)
     if isinstance(model, VAE) and model.z_shape == (2,):
         figures["latent_means"] = latent_means(model, batch, name)
         if is_image and not model.reads_labels:
@@ -92,25 +103,14 @@ def prior_samples(
 
 
 def interpolation(model: VAE, batch: Batch, name: str, n: int = 10) -> Figure:
-    """Straight lines between the posterior means of pairs of images; the ends are the inputs."""
-    pairs = min(4, len(batch.x) // 2)
-    rows = []
-    for pair in range(pairs):
-        rows.append(interpolate(model, batch[2 * pair : 2 * pair + 2], n))
-    return image_grid(torch.stack(rows), f"interpolation between two {name} images (at the ends)")
+    """Straight lines between the codes of pairs of images; the ends are the inputs.
 
-
-def interpolate(model: VAE, ends: Batch, n: int) -> Tensor:
-    """Two data, B = 2, and `n` decoder means on the line between their posterior means.
-
-    (n + 2, *X), the two data first and last. A label that is read is the first one's for the first
-    half of the way.
+    Rows of a conditional model tell the two labels, of which the first serves up to the middle.
     """
-    a, b = centre(model.q_z(ends.x, ends.y))
-    t = torch.linspace(0, 1, n, device=a.device)
-    z = torch.lerp(a, b, t.reshape(-1, *[1] * a.dim()))
-    y = None if ends.y is None else ends.y[(t >= 0.5).long()]
-    return torch.cat([ends.x[:1], model.p_x(z, y).mean, ends.x[1:]])
+    pairs = [batch[2 * pair : 2 * pair + 2] for pair in range(min(4, len(batch.x) // 2))]
+    rows = torch.stack([interpolate(model, ends, n) for ends in pairs])
+    ways = [_way(ends.y) for ends in pairs if ends.y is not None and model.reads_labels]
+    return image_grid(rows, f"interpolation between two {name} images (at the ends)", ways)
 
 
 def traversals(model: VAE, batch: Batch, name: str, rows: int = 10, columns: int = 13) -> Figure:
@@ -120,22 +120,18 @@ def traversals(model: VAE, batch: Batch, name: str, rows: int = 10, columns: int
     those whose centres vary most where the KL is no sum over units.
     """
     q, p = model.q_z(batch.x, batch.y), model.p_z(batch.y)
-    kl = Latent(q.sample((1,)), q, p).kl_per_unit
-    centres = centre(q).flatten(1)
-    says = centres.var(0, correction=0) if kl is None else kl.flatten(0, 1).flatten(1).mean(0)
+    kl, z = Latent(q.sample((1,)), q, p).kl_per_unit, centre(q)
+    says = (z.var(0, correction=0) if kl is None else kl.flatten(0, 1).mean(0)).flatten()
     units = says.argsort(descending=True)[:rows].tolist()
-    first = batch[:1]
-    drawn = model.p_z(first.y).sample((2000,)).reshape(2000, -1)  # any prior can do that
+    z, y = z[:1], None if batch.y is None else batch.y[:1]
+    drawn = model.p_z(y).sample((2000,)).reshape(2000, -1)  # any prior can do that
     std = torch.linspace(-3, 3, columns, device=drawn.device).unsqueeze(1)  # (columns, 1)
     moved = drawn.mean(0) + std * drawn.std(0)
-    z = centres[:1].repeat(len(units), columns, 1)  # (rows, columns, units)
-    for row, unit in enumerate(units):
-        z[row, :, unit] = moved[:, unit]
-    y = None if first.y is None else first.y.expand(len(units) * columns)
-    x = model.p_x(z.reshape(-1, *model.z_shape), y).mean
+    x = [traverse(model, z, y, unit, moved[:, unit]) for unit in units]
+    held = f" of class {int(y)}" if y is not None and model.reads_labels else ""
     return image_grid(
-        x.reshape(len(units), columns, *model.x_shape),
-        f"a {name} image, one unit of its z moved in each row\n"
+        torch.cat(x),
+        f"a {name} image{held}, one unit of its z moved in each row\n"
         f"(left: {'variance of its mean' if kl is None else 'its KL, nats'}; "
         "below: standard deviations of the prior)",
         [f"$z_{{{unit}}}$  {says[unit]:.2f}" for unit in units],
@@ -155,15 +151,27 @@ def classes(model: LatentVariableModel, columns: int) -> Figure:
     return image_grid(torch.stack(rows), title, [str(y) for y in range(model.num_classes)])
 
 
-def class_path(model: VAE, columns: int) -> Figure:
-    """From the prior mean of each class (left) to that of the next (right)."""
-    mu = model.p_z(_every_class(model)).mean
-    following = mu.roll(-1, 0)
-    t = torch.linspace(0, 1, columns, device=mu.device).reshape(-1, *[1] * mu.dim())
-    z = torch.lerp(mu, following, t)  # (columns, classes, *Z)
-    x = model.p_x(z, _every_class(model)).mean.transpose(0, 1)
-    ways = [f"{y} \u2192 {(y + 1) % len(x)}" for y in range(len(x))]
-    return image_grid(x, "from the prior mean of one class to the next one's", ways)
+def class_path(model: VAE, pairs: Sequence[tuple[int, int]] | Tensor, columns: int) -> Figure:
+    """From the prior mean of one class (left) to that of another (right): [(9, 7)] is one row.
+
+    For a prior that reads labels; a decoder that does is told the first class up to the middle.
+    """
+    ways = torch.as_tensor(pairs, device=_device(model))  # (rows, 2)
+    rows = [between(model, model.p_z(y).mean, y, columns) for y in ways]
+    title = "from the prior mean of one class to that of another (decoder means)"
+    return image_grid(torch.stack(rows), title, [_way(y) for y in ways])
+
+
+def transfers(model: VAE, batch: Batch, name: str, n: int = 10) -> Figure:
+    """An image of each class (left), re-rendered as each class; at most `n` classes."""
+    assert batch.y is not None
+    shown_classes = batch.y.unique()[:n]
+    shown = batch[[int((batch.y == y).nonzero()[0]) for y in shown_classes]]
+    z, y = codes(model, shown), shown_classes
+    columns = [transfer(model, z, y, to.expand(len(y))) for to in shown_classes]
+    names = [str(int(label)) for label in shown_classes]
+    title = f"{name} images (left), each re-rendered as the class below"
+    return image_grid(torch.stack([shown.x, *columns], 1), title, names, ["x", *names])
 
 
 def manifold(model: VAE, side: int) -> Figure:
@@ -177,7 +185,7 @@ def manifold(model: VAE, side: int) -> Figure:
 
 def latent_means(model: VAE, batch: Batch, name: str) -> Figure:
     """Posterior means in a 2-d latent space, coloured by label where there are classes."""
-    z_1, z_2 = centre(model.q_z(batch.x, batch.y)).T.cpu().numpy()
+    z_1, z_2 = codes(model, batch).T.cpu().numpy()
     figure = Figure(figsize=(6, 5.4), layout="constrained")
     axes = figure.add_subplot()
     if batch.y is None or model.num_classes is None:
@@ -200,9 +208,9 @@ def class_colours(num_classes: int) -> Colormap:
     return ListedColormap([colormaps[name](y) for y in range(num_classes)])
 
 
-def _every_class(model: LatentVariableModel) -> Tensor:
-    assert model.num_classes is not None
-    return torch.arange(model.num_classes, device=_device(model))
+def _way(y: Tensor) -> str:
+    start, end = y.tolist()
+    return f"{start} \u2192 {end}"
 
 
 def _device(model: LatentVariableModel) -> torch.device:

@@ -12,7 +12,7 @@ from torch import Tensor
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.estimators import sampled
-from vae_lab.evaluation.draws import DrawCheck
+from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import sample_accuracy, with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
@@ -20,7 +20,7 @@ from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
 from vae_lab.seeding import reseed
 from vae_lab.support import Support
-from vae_lab.trace import Batch
+from vae_lab.trace import Batch, Trace
 
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
@@ -96,7 +96,9 @@ def score(
         return data.batches("test", settings.batch_size, device, shown)
 
     total = math.ceil(count / settings.batch_size)
-    has_elbo = _has_elbo(model, next(iter(batches())))
+    with torch.no_grad():
+        some: Trace = model(next(iter(batches()))[:1], sampled(1))
+    has_elbo = some.has_elbo
     incomparable = [NOT_A_LIKELIHOOD] * (support is Support.GREY) + [NO_ELBO] * (not has_elbo)
     num_draws = 1 if incomparable else settings.num_draws
     scored = evidence(model, batches(), num_draws, memory, seed)
@@ -130,8 +132,8 @@ def score(
             lost = every.elbo - shuffled.elbo
             estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
         estimates |= _label_accuracy(model, data, settings)
-    draws = DrawCheck.of(every, num_draws) if num_draws > 1 else None
-    return Scores(estimates, num_draws, draws, incomparable)
+    check = DrawCheck.of(every, num_draws, has_limit(some.latents)) if num_draws > 1 else None
+    return Scores(estimates, num_draws, check, incomparable)
 
 
 @torch.no_grad()
@@ -146,11 +148,6 @@ def squared_errors(model: LatentVariableModel, batches: Iterable[Batch], seed: i
         error = model.reconstruct(batch).mean - batch.x
         found.append(error.square().flatten(1).mean(1).double().cpu())
     return torch.cat(found)
-
-
-def _has_elbo(model: LatentVariableModel, batch: Batch) -> bool:
-    with torch.no_grad():
-        return model(batch[:1], sampled(1)).has_elbo
 
 
 def _label_accuracy(

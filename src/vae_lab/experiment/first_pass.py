@@ -1,30 +1,33 @@
 """Whether the parts of a job fit together: one step that nothing is learned from shows it."""
 
 import torch
+from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
-from vae_lab.trace import Batch, Latent, Trace, is_discrete
+from vae_lab.trace import Batch, Latent, Trace, has_fixed_support, is_discrete
 from vae_lab.training.module import VAEModule
 from vae_lab.training.step import Outcome, step
 
 
 def first_pass(module: VAEModule, batch: Batch) -> Trace:
-    """The trace of one step, forward and backward, of a few data.
+    """Try one step, forward and backward; the trace of a plain draw, as evaluation sees the model.
 
     Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
-    over different things, for an objective or a monitor that is infinite, and for weights that
-    training would never change.
+    over different things, for a prior that leaves a part of z out, for an objective or a monitor
+    that is infinite, and for weights that training would never change.
     """
     with torch.no_grad():
-        for latent in module.model(batch, sampled(1)).latents:
-            _check_same_kind(latent)
+        trace: Trace = module.model(batch, sampled(1))
+    for latent in trace.latents:
+        _check_same_kind(latent)
+        _check_prior_reaches(latent.p)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
-    _check_finite(module, outcome)
+    _check_finite(module, trace, outcome)
     outcome.surrogate.mean().backward()
     _check_all_learn(module)
     module.zero_grad()
-    return outcome.trace
+    return trace
 
 
 def _check_same_kind(latent: Latent) -> None:
@@ -36,8 +39,8 @@ def _check_same_kind(latent: Latent) -> None:
         )
 
 
-def _check_finite(module: VAEModule, outcome: Outcome) -> None:
-    if outcome.trace.has_elbo:
+def _check_finite(module: VAEModule, trace: Trace, outcome: Outcome) -> None:
+    if trace.has_elbo:
         return
     why = "the posterior is a point mass, which has no ELBO"
     if not outcome.objective.isfinite().all():
@@ -47,6 +50,15 @@ def _check_finite(module: VAEModule, outcome: Outcome) -> None:
         )
     if module.monitor == "val/elbo":
         raise InputError(f"monitor=elbo selects nothing, since {why}: say monitor=objective.")
+
+
+def _check_prior_reaches(p: Distribution) -> None:
+    """Where q draws outside of it, log p(z) is -inf."""
+    if not has_fixed_support(p):
+        raise InputError(
+            "the prior leaves out all but a part of z, where log p(z) would be -inf: choose "
+            "model/prior=standard_normal, or a posterior that reaches everywhere."
+        )
 
 
 def _check_all_learn(module: VAEModule) -> None:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
+from vae_lab.evaluation.draws import NO_LIMIT, has_limit
 from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
-from vae_lab.objectives import ELBO
+from vae_lab.objectives import WeightedKL
 from vae_lab.support import Support
 from vae_lab.terminal import say
 from vae_lab.training.module import VAEModule
@@ -55,6 +56,8 @@ def announcement(job: Job) -> list[str]:
         )
     if not all(latent.has_closed_form_kl for latent in job.trace.latents):
         lines.append("The KL has no closed form here: rate and ELBO are Monte Carlo estimates.")
+    if job.trace.has_elbo and not has_limit(job.trace.latents):
+        lines.append(f"{NO_LIMIT[0].upper()}{NO_LIMIT[1:]}")
     if module.model.likelihood.support is Support.GREY:
         lines.append(
             "Cross-entropy on grey pixels is no likelihood: its values are not log-likelihoods."
@@ -71,7 +74,10 @@ def _global_batch(job: Job) -> list[str]:
     total = job.processes * accumulated * size
     rate = job.cfg.optimizer.get("lr", "torch's own")
     told = f"each of {size}: a global batch of {total}, learning rate {rate}"
-    return [f"{', '.join(shares)}, {told} as configured."] if shares else []
+    lines = [f"{', '.join(shares)}, {told} as configured."] if shares else []
+    if shares and job.module.objective.reads_batch:
+        lines.append(f"The objective compares data: within each {size}, not the global batch.")
+    return lines
 
 
 def report(
@@ -145,8 +151,11 @@ def remarks(
     elif active == 0:
         found = f"No unit's mean varies with x (0 active), though the rate is {rate:.2g} nats: it"
     if found:
-        has_beta = isinstance(module.objective, ELBO)
-        helps = "a warm-up (objective/beta=linear_warmup), a smaller weight of the KL "
-        helps = f"{helps}(objective.beta.value), " * has_beta + "a weaker decoder"
+        helps = "a weaker decoder"
+        if isinstance(module.objective, WeightedKL):
+            helps = (
+                "a warm-up (objective/beta=linear_warmup), a smaller weight of the KL "
+                f"(objective.beta.value), free bits (objective=free_bits), {helps}"
+            )
         lines.append(f"{found} tells little of x. What helps: {helps}.")
     return lines

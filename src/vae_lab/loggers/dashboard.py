@@ -28,7 +28,8 @@ KINDS = {
     "RunComparer": "table",
 }
 """What a panel is, in a word."""
-BY_LABEL_OR_PLANE = ("classes", "class_path", "latent_means", "manifold")  # of models that have one
+BY_LABEL_OR_PLANE = ("classes", "transfer", "class_path", "latent_means", "manifold")
+"""Figures of models that have labels or a plane."""
 
 
 def workspace(entity: str, project: str) -> Any:

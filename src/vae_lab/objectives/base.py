@@ -45,9 +45,9 @@ class Objective(nn.Module, ABC):
     def values(self, trace: Trace, epoch: Tensor) -> Tensor:
         """What each draw is worth, (S, B), in nats."""
 
-    @abstractmethod
     def reduce(self, values: Tensor) -> Tensor:
-        """What the draws are worth together, (S, B) -> (B,), in nats."""
+        """What the draws are worth together, (S, B) -> (B,), in nats: their mean."""
+        return values.mean(0)
 
     def forward(self, trace: Trace, epoch: Tensor) -> Tensor:
         """The objective of each datum, (B,), in nats."""

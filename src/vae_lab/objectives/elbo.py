@@ -5,6 +5,7 @@ with beta: Higgins et al., beta-VAE, 2017.
 """
 
 import math
+from abc import abstractmethod
 
 import torch
 from torch import Tensor
@@ -20,8 +21,8 @@ def elbo(trace: Trace, beta: float | Tensor = 1.0) -> Tensor:
     return (trace.log_px - beta * trace.kl.sum(0)).mean(0)
 
 
-class ELBO(Objective):
-    """The ELBO, its KL weighted by a schedule of beta."""
+class WeightedKL(Objective):
+    """log p(x|z) minus a KL, or what stands for it, weighted by a schedule of beta."""
 
     def __init__(self, context: Context, beta: Schedule) -> None:
         """`beta` is the weight of the KL over time."""
@@ -35,13 +36,21 @@ class ELBO(Objective):
     def describe(self) -> str:
         return self.beta.describe()
 
+    @abstractmethod
+    def penalty(self, trace: Trace) -> Tensor:
+        """What beta weighs, (S, B), in nats."""
+
+    def values(self, trace: Trace, epoch: Tensor) -> Tensor:
+        return trace.log_px - self.beta(epoch) * self.penalty(trace)
+
+
+class ELBO(WeightedKL):
+    """The ELBO, its KL weighted by a schedule of beta."""
+
     @property
     def monitor(self) -> str:
         rests_at = float(self.beta(torch.tensor(torch.inf)))
         return "elbo" if math.isclose(rests_at, 1, rel_tol=1e-6) else "objective"
 
-    def values(self, trace: Trace, epoch: Tensor) -> Tensor:
-        return trace.log_px - self.beta(epoch) * trace.kl.sum(0)
-
-    def reduce(self, values: Tensor) -> Tensor:
-        return values.mean(0)
+    def penalty(self, trace: Trace) -> Tensor:
+        return trace.kl.sum(0)

@@ -12,6 +12,9 @@ from vae_lab.trace import Shape
 NetworkPartial = partial[Network]
 """A network that lacks only its shapes: (in_shape, out_shape) -> Network."""
 
+UNCONDITIONAL = "model/encoder_conditioning=none model/decoder_conditioning=none"
+"""What to choose for data without labels."""
+
 
 class Conditioning(nn.Module, ABC):
     """A network, and the label's way into it: (value, y) -> the network's output."""

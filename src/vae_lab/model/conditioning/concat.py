@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from vae_lab.errors import InputError
-from vae_lab.model.conditioning.base import Conditioning, NetworkPartial
+from vae_lab.model.conditioning.base import UNCONDITIONAL, Conditioning, NetworkPartial
+from vae_lab.model.labels import needed_classes, needed_label
 from vae_lab.model.networks import Network
 from vae_lab.trace import Shape
 
@@ -24,27 +24,21 @@ class Concat(Conditioning):
     ) -> None:
         """Raises InputError where the data have no classes."""
         super().__init__(network, in_shape, out_shape, num_classes)
-        if num_classes is None:
-            raise InputError(
-                "this model reads labels, but the data have none: choose data with labels, or "
-                "model/encoder_conditioning=none model/decoder_conditioning=none."
-            )
-        self.num_classes, self.in_shape = num_classes, tuple(in_shape)
+        self.num_classes = needed_classes(num_classes, UNCONDITIONAL)
+        self.in_shape = tuple(in_shape)
         kind = network.func
         assert isinstance(kind, type)
         assert issubclass(kind, Network)
         self.as_planes = kind.reads_images
         if self.as_planes:
             channels, *size = in_shape
-            self.network = network((channels + num_classes, *size), out_shape)
+            self.network = network((channels + self.num_classes, *size), out_shape)
         else:
-            self.network = network((torch.Size(in_shape).numel() + num_classes,), out_shape)
+            self.network = network((torch.Size(in_shape).numel() + self.num_classes,), out_shape)
 
     def forward(self, value: Tensor, y: Tensor | None) -> Tensor:
         """Raises InputError without labels."""
-        if y is None:
-            raise InputError("this model reads labels: give it y.")
-        label = one_hot(y, self.num_classes).to(value.dtype)  # (B, num_classes)
+        label = one_hot(needed_label(y), self.num_classes).to(value.dtype)  # (B, num_classes)
         batch_shape = value.shape[: value.dim() - len(self.in_shape)]
         if self.as_planes:
             planes = label[..., None, None].expand(*batch_shape, -1, *self.in_shape[1:])

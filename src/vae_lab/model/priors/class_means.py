@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from vae_lab.errors import InputError
 from vae_lab.model.context import Context
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.labels import needed_classes, needed_label
 from vae_lab.model.priors.base import Prior
 
 
@@ -22,16 +22,10 @@ class ClassMeans(Prior):
     def __init__(self, context: Context) -> None:
         """Raises InputError where the data have no classes."""
         super().__init__(context)
-        if context.num_classes is None:
-            raise InputError(
-                "a prior with a mean per class needs labels, but the data have none: choose data "
-                "with labels, or model/prior=standard_normal."
-            )
-        self.mu = nn.Parameter(torch.randn(context.num_classes, *self.z_shape))
+        num_classes = needed_classes(context.num_classes, "model/prior=standard_normal")
+        self.mu = nn.Parameter(torch.randn(num_classes, *self.z_shape))
 
     def forward(self, y: Tensor | None) -> Distribution:
         """Raises InputError without labels."""
-        if y is None:
-            raise InputError("this model's prior reads labels: give it y.")
-        mu = self.mu[y]  # (B, *Z)
+        mu = self.mu[needed_label(y)]  # (B, *Z)
         return diagonal_normal(mu, torch.ones_like(mu), mu.dim() - 1)

@@ -1,4 +1,4 @@
-"""Where a run is looked at again: the device, and the data it was trained with."""
+"""The data of a run and a device, for the commands that look at it again."""
 
 import os
 from dataclasses import asdict
@@ -6,8 +6,7 @@ from dataclasses import asdict
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from vae_lab.config import build
-from vae_lab.config.allowed import check_parts
+from vae_lab.config.restore import data_from_config
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
@@ -15,21 +14,28 @@ from vae_lab.trained import TrainedVAE
 
 
 def device_of(asked: DictConfig, command: str) -> torch.device:
-    """The device that `asked.device` names; `asked` stands under `command`."""
+    """The device that `asked.device` names; `asked` stands under the key `command`.
+
+    Raises InputError for one that is not here.
+    """
     usable = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
-    name = asked.device
-    if name not in ("auto", *usable):
+    if asked.device not in ("auto", *usable):
         raise InputError(
-            f"{command}.device must be one of auto, {', '.join(usable)} here, not {name}."
+            f"{command}.device must be one of auto, {', '.join(usable)} here, not {asked.device}."
         )
-    return torch.device(usable[0] if name == "auto" else name)
+    return torch.device(usable[0] if asked.device == "auto" else asked.device)
 
 
-def data_of(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataModule:
-    """The data the model was trained with, checked to be the same.
+def run_data(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataModule:
+    """The data that a model was trained with, checked to be the same.
 
-    `asked`, which stands under `command`, says by `data_root` or `data_path` where they lie now.
-    Raises InputError where they are not there, or are others.
+    Args:
+        trained: The model of a run.
+        asked: Has `data_root` and `data_path`: where the data lie now, null where they lay.
+        command: The key that has `asked`, to be named.
+
+    Raises:
+        InputError: For a place that the data do not have, and for other data.
     """
     cfg = OmegaConf.create(trained.record["config"])
     for key, place in (("root", asked.data_root), ("path", asked.data_path)):
@@ -37,8 +43,7 @@ def data_of(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataMo
             cfg.data[key] = place
         elif place not in (None, os.environ.get("VAE_LAB_DATA")):  # which stands for all data
             raise InputError(f"{command}.data_{key}: the run's data have no {key}; leave it out.")
-    check_parts(cfg.data, "data", packages=("vae_lab",))
-    data = build.data(cfg)
+    data = data_from_config(cfg)
     found, expected = Measure.of(data, trained.model), trained.record["measure"]
     if asdict(found) != expected:
         raise InputError(

@@ -1,0 +1,34 @@
+"""The estimators command: a table of what each estimator serves, found by trying it."""
+
+import argparse
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from vae_lab.experiment.serves import GROUPS, cells, choices
+from vae_lab.terminal import say
+
+
+def main() -> None:
+    """Print which estimators serve which objectives, posteriors and models, and why not."""
+    argparse.ArgumentParser(description=main.__doc__).parse_args()
+    console = Console()
+    with console.status("One step of each ..."):
+        found = {cell[:3]: cell for cell in cells()}
+    reasons = dict.fromkeys(cell.reason for cell in found.values() if cell.reason)
+    notes = {reason: str(number) for number, reason in enumerate(reasons, 1)}
+    names = choices("estimator")
+    table = Table("", *(Column(name, justify="center") for name in names))
+    for group in GROUPS:
+        for choice in choices(group):
+            row = [found[name, group, choice] for name in names]
+            told = (notes.get(c.reason) or f"with {c.under}" * bool(c.under) or "yes" for c in row)
+            table.add_row(f"{group}={choice}", *told)
+        table.add_section()
+    console.print(table)
+    for reason, number in notes.items():
+        say(console, f"{number}: {reason}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The gradients command: how noisy each estimator's gradient is on a trained model."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.progress import track
+from rich.table import Column, Table
+
+from vae_lab.commands.cli import wanted_checkpoint
+from vae_lab.commands.run_data import run_data
+from vae_lab.config import build
+from vae_lab.config.compose import conf_dir
+from vae_lab.config.settings import GradientSettings, check_settings
+from vae_lab.errors import InputError
+from vae_lab.evaluation.figures import save_figures
+from vae_lab.evaluation.gradients import GradientNoise, gradient_noise, noise_figure
+from vae_lab.model.context import Context
+from vae_lab.objectives import ELBO, IWAE, Constant, Objective
+from vae_lab.storage.checkpoint import run_folder
+from vae_lab.storage.files import atomic_file
+from vae_lab.terminal import say
+from vae_lab.trained import load
+
+OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
+    "elbo": partial(ELBO, beta=Constant()),
+    "iwae": IWAE,
+}
+
+
+def gradients_task(cfg: DictConfig) -> None:
+    """The gradients command: measure `run`, write gradients.json and .png, print a table.
+
+    Of every estimator in conf/estimator that serves the run's model, under the ELBO and IWAE.
+
+    Raises InputError, before any work, for settings or a run that cannot be measured.
+    """
+    path, asked, console = wanted_checkpoint(cfg), cfg.gradients, Console()
+    check_settings(asked, [GradientSettings], "gradients.")
+    trained = load(path)
+    data = run_data(trained, asked, "gradients")
+    batch = data.random_items("train", asked.batch_size, torch.device("cpu"), asked.seed)
+    context = replace(trained.model.context(), num_data=len(data.splits["train"]))
+    measure = partial(gradient_noise, trained.model, batch, repeats=asked.repeats, seed=asked.seed)
+    files = sorted((conf_dir() / "estimator").glob("[!_]*.yaml"))
+    found: list[dict[str, GradientNoise]] = []
+    refused: dict[str, str] = {}
+    for draws in track(asked.num_draws, "draws", console=Console(stderr=True), transient=True):
+        found.append({})
+        for objective, kind in OBJECTIVES.items():
+            for file in files:
+                way = f"{objective} {file.stem}"
+                node = OmegaConf.merge(OmegaConf.load(file), {"num_draws": draws})
+                try:
+                    estimator = build.instance(node, "estimator")
+                    found[-1] |= measure({way: (kind(context), estimator)})
+                except InputError as error:
+                    refused[way] = str(error)
+    out = run_folder(path) / "evaluation"
+    save_figures({"gradients": noise_figure(found)}, out)
+    report = {
+        "settings": OmegaConf.to_container(asked, resolve=True),
+        "checkpoint": trained.record["checkpoint"],
+        "measure": trained.record["measure"],
+        "gradients": [row for each in found for row in _rows(each)],
+    }
+    with atomic_file(out / "gradients.json") as part:
+        part.write_text(json.dumps(report, indent=2) + "\n")
+    _print(report["gradients"], console)
+    for way, reason in refused.items():
+        if not any(way in each for each in found):
+            say(console, f"{way}: {reason}")
+    say(console, f"Written: {out / 'gradients.json'} and gradients.png")
+
+
+def _rows(found: dict[str, GradientNoise]) -> list[dict[str, Any]]:
+    return [
+        {
+            "way": way,
+            "num_draws": noise.num_draws,
+            "variance": noise.variance,
+            "signal_to_noise": noise.signal_to_noise,
+        }
+        for way, noise in found.items()
+    ]
+
+
+def _print(rows: list[dict[str, Any]], console: Console) -> None:
+    numbers = (Column(name, justify="right") for name in ("draws", "variance", "signal-to-noise"))
+    table = Table("objective and estimator", *numbers)
+    for row in sorted(rows, key=lambda row: row["way"]):
+        noise = (f"{row[name]:.3g}" for name in ("variance", "signal_to_noise"))
+        table.add_row(row["way"], str(row["num_draws"]), *noise)
+    console.print(table)

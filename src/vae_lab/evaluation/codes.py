@@ -1,0 +1,90 @@
+"""What becomes of a code z that is moved: towards another, along one unit, to another class.
+
+A code stands for a datum: `centre(q(z|x))`. N codes, (N, *Z), give decoder means of shape (N, *X).
+"""
+
+from collections.abc import Sequence
+from operator import index
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_lab.errors import InputError
+from vae_lab.model import VAE
+from vae_lab.trace import Batch, Shape, centre
+
+
+def codes(model: VAE, batch: Batch) -> Tensor:
+    """The code of each datum, (B, *Z)."""
+    return centre(model.q_z(batch.x, batch.y))
+
+
+def interpolate(model: VAE, ends: Batch, n: int) -> Tensor:
+    """Two data, B = 2, and `n` decoder means on the line between their codes.
+
+    (n + 2, *X), the two data first and last. A label that is read is the first one's for the first
+    half of the way.
+    """
+    path = between(model, codes(model, ends), ends.y, n)
+    return torch.cat([ends.x[:1], path, ends.x[1:]])
+
+
+def between(model: VAE, ends: Tensor, y: Tensor | None, n: int) -> Tensor:
+    """`n` decoder means on the line between two codes, (2, *Z), both ends among them; (n, *X).
+
+    y, (2,): their labels; the first one's serves the first half of the way, the other's the second.
+    """
+    t = torch.linspace(0, 1, n, device=ends.device)
+    z = torch.lerp(ends[0], ends[1], t.reshape(-1, *[1] * (ends.dim() - 1)))
+    return model.p_x(z, None if y is None else y[(t >= 0.5).long()]).mean
+
+
+def place_in(z_shape: Shape, unit: int | Sequence[int]) -> int:
+    """Where one unit of z stands in z flattened: `unit` is a number for each dimension of z.
+
+    Raises InputError for a unit that z does not have.
+
+    >>> place_in((4, 10), (1, 2))
+    12
+    """
+    places = unit if isinstance(unit, Sequence) else (unit,)
+    try:
+        return int(np.ravel_multi_index([index(place) for place in places], z_shape))
+    except (TypeError, ValueError):
+        count = "a number" if len(z_shape) == 1 else f"{len(z_shape)} numbers"
+        raise InputError(
+            f"unit must be a place in z, which has the shape {z_shape}: {count}, counted from 0, "
+            f"not {unit}."
+        ) from None
+
+
+def traverse(model: VAE, z: Tensor, y: Tensor | None, unit: int, values: Tensor) -> Tensor:
+    """Decoder means with one unit of each code set to each of the `values`, (V,); (N, V, *X).
+
+    `unit` counts through the whole of z. The others, and the label y (N,), stay as they are.
+    """
+    n, count = len(z), len(values)
+    moved = z.flatten(1).repeat_interleave(count, 0)
+    moved[:, unit] = values.to(z).repeat(n)
+    label = None if y is None else y.repeat_interleave(count)
+    return model.p_x(moved.reshape(-1, *z.shape[1:]), label).mean.unflatten(0, (n, count))
+
+
+def transfer(model: VAE, z: Tensor, y: Tensor, to: Tensor) -> Tensor:
+    """Decoder means of the codes z of data of classes y, (N,), as of the classes `to`, (N,).
+
+    What is kept is what the model draws beside the class. Where the prior reads the label that is
+    not z but its place among the draws of its class, (z - mu_y) / sigma_y, so the code becomes
+    mu_to + sigma_to (z - mu_y) / sigma_y; else it is z. The decoder, where it reads it, is told
+    `to`. This is the counterfactual of the generative model: Pearl, Causality, 2009, chapter 7.
+    """
+    if model.prior.reads_labels:
+        p, p_to = model.p_z(y), model.p_z(to)
+        z = p_to.mean + p_to.stddev * (z - p.mean) / p.stddev
+    return model.p_x(z, to).mean
+
+
+def draws_by_class(model: VAE) -> bool:
+    """Whether the class says which x are drawn: without that nothing can be transferred."""
+    return model.prior.reads_labels or model.decoder.reads_labels
