@@ -106,6 +106,19 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def autoencoder_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A deterministic autoencoder of the smallest data, with its figures."""
+    from vae_lab import train
+
+    folder = tmp_path_factory.mktemp("autoencoder") / "run"
+    train(
+        [*(o for o in QUICK if "figures" not in o), "model=autoencoder", "data.limit=400",
+         "model.z_shape=[8]", "trainer.max_epochs=2", f"hydra.run.dir={folder}"], quiet=True,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
 def wandb_run(tmp_path_factory: pytest.TempPathFactory) -> "Run":
     """An offline W&B run that logs all it can, of a latent plane."""
     from vae_lab import train

@@ -4,15 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vae_lab.commands.fit_prior import fit_prior
     from vae_lab.commands.train import train
     from vae_lab.errors import InputError
     from vae_lab.experiment.run import Run
     from vae_lab.trained import TrainedVAE, load
 
-__all__ = ["InputError", "Run", "TrainedVAE", "load", "train"]
+__all__ = ["InputError", "Run", "TrainedVAE", "fit_prior", "load", "train"]
 _HOMES = {
     "InputError": "errors", "Run": "experiment.run", "TrainedVAE": "trained", "load": "trained",
-    "train": "commands.train",
+    "fit_prior": "commands.fit_prior", "train": "commands.train",
 }  # fmt: skip
 
 

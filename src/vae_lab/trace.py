@@ -81,6 +81,11 @@ class Latent:
         return None if exact is None else exact.expand(self.z.shape)
 
     @property
+    def has_density(self) -> bool:
+        """Whether q has a density where z is: a point mass has none."""
+        return not bool(self.q.log_prob(self.z).isposinf().any())
+
+    @property
     def has_closed_form_kl(self) -> bool:
         """Whether `kl` is exact rather than a Monte Carlo estimate."""
         return _closed_form_kl(self.q, self.p) is not None
@@ -171,6 +176,11 @@ class Trace:
     def kl(self) -> Tensor:
         """KL(q || p), one row per latent layer, (L, S, B)."""
         return torch.stack([latent.kl for latent in self.latents])
+
+    @property
+    def has_elbo(self) -> bool:
+        """Whether there is an ELBO, as there is none where a posterior has no density."""
+        return all(latent.has_density for latent in self.latents)
 
     @cached_property
     def log_w(self) -> Tensor:

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, checked
-from vae_lab.config.restore import data_from_config, model_from_checkpoint
+from vae_lab.config.restore import data_from_config, model_from_checkpoint, prior_beside
 from vae_lab.data import ImageDataModule
 from vae_lab.data.preparation import Preparation, as_pixels
 from vae_lab.errors import InputError
+from vae_lab.estimators import sampled
 from vae_lab.evaluation.evidence import evidence
 from vae_lab.evaluation.moves import (
     codes,
@@ -26,8 +29,10 @@ from vae_lab.evaluation.moves import (
 )  # fmt: skip
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.labels import as_labels
+from vae_lab.model.priors.standardized import Standardized
 from vae_lab.seeding import seeded
-from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
+from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint, run_folder
+from vae_lab.storage.prior_file import prior_path
 from vae_lab.support import Support
 from vae_lab.trace import Batch
 
@@ -50,7 +55,7 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Tr
     preparation = Preparation(facts["binarize"], facts["dequantize"])
     step = content.get("global_step", record.get("step"))  # of exported weights: as recorded
     record |= {"checkpoint": path.name, "epoch": content["epoch"], "step": step}
-    return TrainedVAE(model, preparation, record)
+    return TrainedVAE(model, preparation, record, path)
 
 
 class TrainedVAE:
@@ -71,24 +76,42 @@ class TrainedVAE:
     """
 
     def __init__(
-        self, model: LatentVariableModel, preparation: Preparation, record: dict[str, Any]
+        self,
+        model: LatentVariableModel,
+        preparation: Preparation,
+        record: dict[str, Any],
+        path: Path | None = None,
     ) -> None:
-        self.model, self.preparation, self.record = model, preparation, record
+        """`path` is the checkpoint's: a prior fitted afterwards lies beside it."""
+        self.model, self.preparation, self.record, self.path = model, preparation, record, path
+
+    @cached_property
+    def fitted_prior(self) -> Standardized | None:
+        """The prior that `fit_prior` has fitted to this model's codes; None where none was.
+
+        Raises InputError for one that is damaged, or was fitted to other weights.
+        """
+        if self.path is None or not isinstance(self.model, VAE):
+            return None
+        return prior_beside(self.path, self.model)
 
     def __repr__(self) -> str:
         model, record = self.model, self.record
         z = f"z {model.z_shape}" if isinstance(model, VAE) else f"{model.num_units} latent units"
         given = " given y" if model.reads_labels else ""
+        has_prior = self.path is not None and prior_path(run_folder(self.path)).is_file()
+        fitted = "; samples from the prior fitted afterwards, prior.ckpt" if has_prior else ""
         return (
             f"TrainedVAE({record['config']['name']}: {record['parameters']:,} parameters, {z}, "
             f"{type(model.likelihood).__name__} over {model.x_shape}{given}; trained on "
             f"{record['measure']['data']}, {record['checkpoint']} of epoch {record['epoch'] + 1}; "
-            f"on {self._device})"
+            f"on {self._device}{fitted})"
         )
 
     def to(self, device: str | torch.device) -> "TrainedVAE":
         """Move the model to `device`, where its results will lie; itself."""
         self.model.to(device)
+        self.__dict__.pop("fitted_prior", None)  # which is read again
         return self
 
     def data(self) -> ImageDataModule:
@@ -101,18 +124,32 @@ class TrainedVAE:
 
     @torch.no_grad()
     def sample(
-        self, n: int, y: Labels = None, *, mean: bool = True, seed: int | None = None
+        self,
+        n: int,
+        y: Labels = None,
+        *,
+        mean: bool = True,
+        seed: int | None = None,
+        fitted: bool = True,
     ) -> Tensor:
         """`n` images from the prior: decoder means, or draws of x with `mean=False`.
 
-        A conditional model given no y draws labels uniformly. Raises InputError for n below 1, a
-        label outside the classes, and any label where the model reads none.
+        The prior is the one that `fit_prior` has fitted afterwards, where it has; with
+        `fitted=False` the model's own. A conditional model or prior given no y draws labels
+        uniformly. Raises InputError for n below 1, a label outside the classes, any label where
+        none is read, and a fitted prior that is damaged or of other weights.
         """
         checked("n", n, Count)
+        prior = self.fitted_prior if fitted else None
+        reads_labels = self.model.reads_labels or (prior is not None and prior.reads_labels)
         with seeded(seed):
-            if y is None and self.model.reads_labels:
+            if y is None and reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
-            p_x = self.model.sample(n, self._labels(y, n))
+            labels = self._labels(y, n, reads_labels=reads_labels)
+            if prior is None:
+                p_x = self.model.sample(n, labels)
+            else:
+                p_x = self._vae.sample_from(prior(labels), n, labels)
             return p_x.mean if mean else p_x.sample()
 
     @torch.no_grad()
@@ -217,7 +254,8 @@ class TrainedVAE:
         """The importance-weighted bound on log p(x), or log p(x|y); (N,), nats.
 
         Of densities (continuous data) it is the log-density. `num_draws` is how many importance
-        samples. Raises InputError below 1, and for a model of grey pixels, which has no likelihood.
+        samples. Raises InputError below 1, for a model of grey pixels, which has no likelihood, and
+        for a point mass as posterior, which has no density.
         """
         checked("num_draws", num_draws, Count)
         if self.model.likelihood.support is Support.GREY:
@@ -228,6 +266,12 @@ class TrainedVAE:
         with seeded(seed):
             draws = int(torch.randint(2**31, ()))
             batch = self._batch(x, y)
+            with torch.no_grad():
+                if not self.model(batch[:1], sampled(1)).has_elbo:
+                    raise InputError(
+                        "the posterior is a point mass, which has no density: this model has no "
+                        "log_prob. Train with another model/posterior for one."
+                    )
             starts = range(0, len(batch.x), 100)
             batches = (batch[start : start + 100] for start in starts)
             scored = evidence(self.model, batches, num_draws, memory_mib, draws)
@@ -251,8 +295,12 @@ class TrainedVAE:
         prepared = self.preparation(pixels).to(self._device)
         return Batch(prepared, self._labels(y, len(prepared)), torch.arange(len(prepared)))
 
-    def _labels(self, y: Labels, n: int, name: str = "y") -> Tensor | None:
-        if y is not None and not self.model.reads_labels:
+    def _labels(
+        self, y: Labels, n: int, name: str = "y", reads_labels: bool | None = None
+    ) -> Tensor | None:
+        if reads_labels is None:
+            reads_labels = self.model.reads_labels
+        if y is not None and not reads_labels:
             raise InputError(f"this model reads no labels: leave {name} out.")
         labels = None if y is None else as_labels(y, n, name).to(self._device)
         self.model.check_labels(labels)

@@ -16,7 +16,9 @@ from vae_lab.commands import cli
 from vae_lab.commands import main as console
 
 SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
-COMMANDS = ("train", "evaluate", "gradients", "export", "table", "estimators", "dashboard")
+COMMANDS = (
+    "train", "evaluate", "gradients", "fit_prior", "export", "table", "estimators", "dashboard",
+)  # fmt: skip
 PLAIN = ("table", "estimators", "dashboard")  # without Hydra
 
 

@@ -1,5 +1,8 @@
 """What does not fit together is told before training, by the step that nothing is learned from."""
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from parts import batch, training
@@ -18,9 +21,10 @@ from vae_lab import InputError
 from vae_lab.experiment.first_pass import first_pass
 from vae_lab.model.context import Context
 from vae_lab.model.family import Family
+from vae_lab.model.posteriors import PointMass
 from vae_lab.model.priors import ClassMeans, Prior
-from vae_lab.objectives import ELBO, Constant, Objective
-from vae_lab.trace import Trace, has_fixed_support
+from vae_lab.objectives import ELBO, IWAE, Constant, Objective, Reconstruction
+from vae_lab.trace import has_fixed_support
 from vae_lab.training.module import VAEModule
 
 
@@ -36,20 +40,32 @@ def test_nothing_is_learned_from_it() -> None:
     assert all(weight.grad is None for weight in module.parameters())
 
 
-class Distortion(Objective):
-    def values(self, trace: Trace, epoch: Tensor) -> Tensor:
-        return trace.log_px
-
-    def reduce(self, values: Tensor) -> Tensor:
-        return values.mean(0)
-
-
 def test_a_prior_that_would_not_learn_is_refused() -> None:
-    module = training(Distortion, prior=ClassMeans)
-    with pytest.raises(InputError, match=r"does not train model\.prior .* fit a prior to"):
+    module = training(Reconstruction, prior=ClassMeans)
+    with pytest.raises(InputError, match=r"does not train model\.prior .* fit this one afterwards"):
         first_pass(module, batch((1, 8, 8)))
     module.model.prior.requires_grad_(False)  # held fixed on purpose
     first_pass(module, batch((1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    "objective", [partial(ELBO, beta=Constant()), partial(ELBO, beta=Constant(0)), IWAE]
+)
+def test_a_point_mass_is_refused_where_the_objective_is_infinite(
+    objective: Callable[[Context], Objective],
+) -> None:
+    module = training(objective, posterior=PointMass)
+    module.estimator.num_draws = 2
+    with pytest.raises(InputError, match="a point mass, .* say objective=reconstruction"):
+        first_pass(module, batch((1, 8, 8)))
+
+
+def test_a_monitor_that_a_point_mass_lacks_is_refused() -> None:
+    module = training(Reconstruction, posterior=PointMass)
+    first_pass(module, batch((1, 8, 8)))
+    module.monitor = "val/elbo"
+    with pytest.raises(InputError, match="monitor=elbo selects nothing, .* say monitor=objective"):
+        first_pass(module, batch((1, 8, 8)))
 
 
 class Unheard(ELBO):

@@ -1,5 +1,6 @@
 """The progress bar: rich's, on one line of 80 columns."""
 
+from math import inf
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -21,7 +22,7 @@ BESIDE = 70
 
 
 class Progress(RichProgressBar):
-    """Epochs counted from 1, batches, time, and the ELBO; validation has no bar of its own."""
+    """Epochs counted from 1, batches, time, and the ELBO if finite; validation has no own bar."""
 
     def __init__(self, refresh_rate: Natural = 10) -> None:
         """`refresh_rate` is in batches."""
@@ -37,9 +38,9 @@ class Progress(RichProgressBar):
         ]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        metrics = super().get_metrics(trainer, pl_module)
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)  # the logger's version
-        return metrics
+        return {name: value for name, value in metrics.items() if abs(value) != inf}
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """One line: what would add another adds none."""

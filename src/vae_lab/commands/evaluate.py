@@ -14,21 +14,19 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import tell_error, wanted_checkpoints
-from vae_lab.commands.run_data import run_data
+from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, explained
 from vae_lab.evaluation.bound import bound
-from vae_lab.evaluation.codes import PROBED_WITH_LABELS
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
-from vae_lab.evaluation.score import NOT_A_LIKELIHOOD, ScoreSettings, score
+from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
-from vae_lab.support import Support
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 
@@ -60,7 +58,7 @@ def evaluate_task(cfg: DictConfig) -> None:
 
 def _evaluate(path: Path, asked: DictConfig) -> None:
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
-    device = _device(asked.device)
+    device = device_of(asked, "evaluate")
     trained = load(path, device)
     data = run_data(trained, asked, "evaluate")
     if not len(data.splits["test"]):
@@ -75,9 +73,8 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
         "bound": {k: asdict(estimate) for k, estimate in scores.bound.items()},
-        "classifier": scores.notes,
         "draws": scores.draws and {**asdict(scores.draws), "doubts": scores.draws.doubts()},
-        **_origin(trained, data, settings, device),
+        **_origin(trained, data, settings, scores, device),
         "seconds": round(time.monotonic() - started, 1),
     }
     shown = data.random_items("test", 1000, device, seed=0)  # as the training's figures do
@@ -100,26 +97,22 @@ def _cannot_write(out: Path, error: Exception) -> InputError | None:
     )
 
 
-def _device(name: str) -> torch.device:
-    usable = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
-    if name not in ("auto", *usable):
-        raise InputError(
-            f"evaluate.device must be one of auto, {', '.join(usable)} here, not {name}."
-        )
-    return torch.device(usable[0] if name == "auto" else name)
-
-
 def _origin(
-    trained: TrainedVAE, data: ImageDataModule, settings: ScoreSettings, device: torch.device
+    trained: TrainedVAE,
+    data: ImageDataModule,
+    settings: ScoreSettings,
+    scores: Scores,
+    device: torch.device,
 ) -> dict[str, Any]:
     """All that an estimate must carry to mean something."""
-    record, model, support = trained.record, trained.model, trained.model.likelihood.support
+    record, model = trained.record, trained.model
     config = record["config"]
     items = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
     return {
         "measure": record["measure"],
-        "comparable": support is not Support.GREY,
-        "num_draws": 1 if support is Support.GREY else settings.num_draws,
+        "comparable": scores.comparable,
+        "notes": scores.notes,
+        "num_draws": scores.num_draws,
         "draw_seed": settings.seed,
         "items": items,
         "of_test_items": len(data.splits["test"]),
@@ -163,7 +156,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
         console.print(line, highlight=False, markup=False)
     table = Table("estimate", *(Column(name, justify="right") for name in ("value", "+- s.e.")))
     for name, estimate in report["estimates"].items():
-        digits = 2 if estimate["unit"] == "nats" else 3
+        digits = {"nats": 2, SQUARED: 5}.get(estimate["unit"], 3)
         value, error = (
             "" if number is None else f"{number:.{digits}f}"
             for number in (estimate["value"], estimate["standard_error"])
@@ -172,12 +165,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
     if draws:
         _add_draws(table, draws)
     console.print(table)
-    notes = [NOT_A_LIKELIHOOD] * (not report["comparable"])
-    notes += report["classifier"]
-    notes += draws.doubts() if draws else []
-    reads_labels = report["measure"]["conditional"] and "probe_accuracy_knn" in report["estimates"]
-    notes += [PROBED_WITH_LABELS] * reads_labels
-    for note in notes:
+    for note in report["notes"] + (draws.doubts() if draws else []):
         say(console, f"Note: {note}")
     say(console, f"Written: {out / 'evaluation.json'}")
 

@@ -1,8 +1,9 @@
-"""The data of a run, for the commands that look at it again."""
+"""The data of a run and a device, for the commands that look at it again."""
 
 import os
 from dataclasses import asdict
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.restore import data_from_config
@@ -10,6 +11,19 @@ from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError
 from vae_lab.evaluation.measure import Measure
 from vae_lab.trained import TrainedVAE
+
+
+def device_of(asked: DictConfig, command: str) -> torch.device:
+    """The device that `asked.device` names; `asked` stands under the key `command`.
+
+    Raises InputError for one that is not here.
+    """
+    usable = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
+    if asked.device not in ("auto", *usable):
+        raise InputError(
+            f"{command}.device must be one of auto, {', '.join(usable)} here, not {asked.device}."
+        )
+    return torch.device(usable[0] if asked.device == "auto" else asked.device)
 
 
 def run_data(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataModule:

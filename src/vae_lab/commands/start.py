@@ -7,7 +7,7 @@ from types import FrameType
 
 
 def start(command: str) -> None:
-    """Run train, evaluate, gradients or export, prepared as `begin` says."""
+    """Run a command that Hydra composes, prepared as `begin` says."""
     begin()
     task = getattr(import_module(f"vae_lab.commands.{command}"), f"{command}_task")
     import_module("vae_lab.commands.cli").main(task, command)

@@ -20,7 +20,10 @@ from vae_lab.config.settings import kinds
 from vae_lab.data import DataSettings, ImageDataModule, Source
 from vae_lab.errors import InputError, explained, one_line, out_of_memory
 from vae_lab.model import LatentVariableModel
+from vae_lab.model.context import Context
 from vae_lab.model.likelihoods import Likelihood
+from vae_lab.model.priors import Prior
+from vae_lab.model.priors.standardized import Standardized
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
@@ -75,6 +78,21 @@ def model(cfg: Any) -> LatentVariableModel:
     if not issubclass(locate(plain["_target_"]), LatentVariableModel):
         raise InputError(f"model._target_ {plain['_target_']} is not a model.")
     return instance(plain, "model")
+
+
+def prior(cfg: Any, context: Context) -> Standardized:
+    """A prior that is to be fitted to codes. Raises InputError where there is nothing to fit."""
+    if not isinstance(cfg, dict) or "_target_" not in cfg:
+        raise InputError("model.prior must be a part: say, for example, model/prior=mixture.")
+    check_parts(cfg, "model.prior", packages=("vae_lab",), late=True)
+    kind = locate(cfg["_target_"])
+    if not issubclass(kind, Prior):
+        raise InputError(f"model.prior._target_ {kind.__name__} is not a prior.")
+    with explained(partial(_cannot_build, "model.prior")):
+        built: Prior = instance(cfg, "model.prior")(context)
+    if not any(weight.requires_grad for weight in built.parameters()):
+        raise InputError(f"{kind.__name__} has nothing to fit: say model/prior=mixture or flow.")
+    return Standardized(built)
 
 
 def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> VAEModule:

@@ -11,9 +11,12 @@ from torch import Tensor
 from vae_lab.config import build
 from vae_lab.config.allowed import check_parts
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError
-from vae_lab.model import LatentVariableModel
-from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
+from vae_lab.errors import InputError, explained
+from vae_lab.model import VAE, LatentVariableModel
+from vae_lab.model.context import Context
+from vae_lab.model.priors.standardized import Standardized
+from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint, run_folder
+from vae_lab.storage.prior_file import digest_of, prior_path, read_prior
 
 
 def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariableModel:
@@ -22,6 +25,22 @@ def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariable
     rebuilt = build.model(content["vae_lab"]["config"].get("model"))
     _load(rebuilt, path, content, "its configuration")
     return rebuilt.eval()
+
+
+def prior_beside(path: Path, model: VAE) -> Standardized | None:
+    """The prior that was fitted to this checkpoint's model afterwards; None where none was.
+
+    Raises InputError for one that is damaged, or was fitted to other weights.
+    """
+    place = prior_path(run_folder(path))
+    if not place.is_file():
+        return None
+    content = read_prior(place, digest_of(model.state_dict()))
+    context = Context(model.x_shape, model.num_classes, model.z_shape)
+    built = build.prior(content["prior"], context)
+    with explained(lambda error: InputError(f"{place} is of another prior: fit it anew.")):
+        built.load_state_dict(content["state_dict"])
+    return built.to(next(model.parameters()).device).requires_grad_(False).eval()
 
 
 def data_from_config(config: Mapping[str, Any]) -> ImageDataModule:

@@ -60,6 +60,14 @@ class EvaluateSettings:
     out: Text | None
 
 
+class FitPriorSettings:
+    """The keys of fit_prior.yaml beside those of `FitSettings`."""
+
+    device: Text
+    data_root: Text | None
+    data_path: Text | None
+
+
 class GradientSettings:
     """The keys of gradients.yaml."""
 

@@ -64,8 +64,10 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
     panels = figure.subplot_mosaic([["elbo", "rate", "distortion"], ["active_units", "kl", "kl"]])
     for name in PANELS:
         _over_epochs(panels[name], epochs, name)
+        if not panels[name].lines:
+            _say(panels[name], "there is none")
         panels[name].set_xlabel("epoch")
-    panels["elbo"].legend()
+    panels["distortion"].legend()  # which every model has
     panels["active_units"].yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     panels["active_units"].set_ylim(bottom=0, top=1.05 * len(kl) if kl else None)
     looked = [epoch for epoch, m in epochs.items() if any("active_units" in name for name in m)]
@@ -117,4 +119,8 @@ def _bars(axes: Axes, kl: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="unit, by rank", xlim=(0.4, max(len(kl), 1) + 0.6))
     if not kl:
-        axes.text(0.5, 0.5, "the KL is no sum over units", ha="center", transform=axes.transAxes)
+        _say(axes, "the KL is no sum over units")
+
+
+def _say(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", transform=axes.transAxes)

@@ -3,15 +3,16 @@
 Every function returns a Figure; `plot_all` decides which ones a model calls for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch.distributions import Distribution
 
-from vae_lab.evaluation.grid import image_grid
+from vae_lab.evaluation.grid import image_blocks, image_grid
 from vae_lab.evaluation.moves import (
     between,
     codes,
@@ -84,6 +85,21 @@ def samples(model: LatentVariableModel, n: int) -> Figure:
     gap = torch.ones(side, 1, *model.x_shape, device=mean.device)
     both = torch.cat([mean, gap, drawn.clamp(0, 1)], 1)
     return image_grid(both, "prior samples: decoder means (left), draws of x (right)")
+
+
+@torch.no_grad()
+def prior_samples(
+    model: VAE, priors: Mapping[str, Callable[[Tensor | None], Distribution]], n: int = 64
+) -> Figure:
+    """Decoder means of draws from several priors over z, one block each, under their names."""
+    y = None
+    if model.num_classes is not None:
+        y = torch.arange(n, device=_device(model)) % model.num_classes
+    sets = {}
+    for name, prior in priors.items():
+        reseed(_device(model), "prior samples")
+        sets[name] = model.sample_from(prior(y), n, y).mean
+    return image_blocks(sets, "samples from each prior over z (decoder means)")
 
 
 def interpolation(model: VAE, batch: Batch, name: str, n: int = 10) -> Figure:

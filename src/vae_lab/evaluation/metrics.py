@@ -33,7 +33,8 @@ def bits_per_dim(nats: float, dims: int, support: Support, dequantized: bool) ->
 class BoundMetrics(Metric):
     """Means per datum, in nats: ELBO at beta = 1, rate, distortion, the objective's own value.
 
-    And the standard error of the ELBO's, from one value per datum.
+    And the standard error of the ELBO's, from one value per datum. What is infinite does not exist,
+    such as the ELBO and the rate of a point mass, and is left out.
     """
 
     full_state_update = False
@@ -59,11 +60,13 @@ class BoundMetrics(Metric):
         self.count += len(objective)
 
     def compute(self) -> dict[str, Tensor]:
-        """Each name's mean over all items so far, and `elbo_standard_error`."""
+        """Each name's mean over all items so far, and `elbo_standard_error`, where they exist."""
         found = dict(zip(self.NAMES, self.total / self.count, strict=True))
         mean, square = self.moments / self.count
         variance = (square - mean.square()).clamp(min=0)
-        return {**found, "elbo_standard_error": (variance / (self.count - 1)).sqrt().float()}
+        if found["elbo"].isfinite():
+            found["elbo_standard_error"] = (variance / (self.count - 1)).sqrt().float()
+        return {name: value for name, value in found.items() if not value.isinf()}
 
 
 class LatentUnits(Metric):

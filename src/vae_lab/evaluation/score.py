@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import draw_counts
-from vae_lab.evaluation.codes import MOST_ENCODED, Codes, code_estimates
+from vae_lab.evaluation.codes import MOST_ENCODED, PROBED_WITH_LABELS, Codes, code_estimates
 from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.labels import with_shuffled_labels
@@ -20,12 +21,17 @@ from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
+from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
 
 NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
+NO_ELBO = "the posterior is a point mass: there is no ELBO, no rate and no NLL to compare"
+
+SQUARED = "squared, a pixel"
+"""The unit of the reconstruction error: of pixels in [0, 1], as they were prepared."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +71,11 @@ class Scores:
     """What scoring finds."""
 
     estimates: dict[str, Estimate]  # every metric of the test split, by name
+    num_draws: int  # of each item: one where there is no NLL
     draws: DrawCheck | None  # of the NLL; None where there is none, or of one draw
     bound: dict[int, Estimate]  # on log p(x), by its number of draws; empty where draws are None
-    notes: list[str]  # on what the classifier found
+    comparable: bool  # whether these may be compared with other models'
+    notes: list[str]  # what they do not tell by themselves
 
 
 def score(
@@ -85,7 +93,6 @@ def score(
         settings: How.
     """
     support, seed, memory = model.likelihood.support, settings.seed, settings.memory_mib
-    is_grey = support is Support.GREY
     device = next(model.parameters()).device
     count = min(len(data.splits["test"]), settings.limit or len(data.splits["test"]))
     shown = data.random_index("test", count, seed).sort().values
@@ -94,20 +101,28 @@ def score(
         return data.batches("test", settings.batch_size, device, shown)
 
     total = math.ceil(count / settings.batch_size)
-    num_draws = 1 if is_grey else settings.num_draws
+    with torch.no_grad():
+        some: Trace = model(next(iter(batches()))[:1], sampled(1))
+    has_elbo = some.has_elbo
+    incomparable = [NOT_A_LIKELIHOOD] * (support is Support.GREY) + [NO_ELBO] * (not has_elbo)
+    num_draws = 1 if incomparable else settings.num_draws
     scored = evidence(model, batches(), num_draws, memory, seed)
     bar = track(
         scored, f"{count} items, {num_draws} draws", total, disable=not settings.progress,
         console=Console(stderr=True), transient=True,
     )  # fmt: skip
     every = _joined(bar)
-    estimates = {"negative_elbo": mean_estimate(-every.elbo, "nats")}
-    if not is_grey:
-        estimates["nll"] = mean_estimate(-every.log_px, "nats")
-    estimates["rate"] = mean_estimate(every.rate, "nats")
-    estimates["distortion"] = mean_estimate(every.distortion, "nats")
+    bounds = {"elbo": -every.elbo} if has_elbo else {}
+    bounds |= {} if incomparable else {"nll": -every.log_px}
+    terms = {"rate": every.rate} if has_elbo else {}
+    terms |= {"distortion": every.distortion}
+    named = {"negative_elbo" if name == "elbo" else name: n for name, n in bounds.items()}
+    estimates = {name: mean_estimate(nats, "nats") for name, nats in (named | terms).items()}
+    estimates["reconstruction_error"] = mean_estimate(
+        squared_errors(model, batches(), seed), SQUARED
+    )
     dims = math.prod(model.x_shape)
-    for name, nats in (("elbo", -every.elbo), ("nll", -every.log_px)):
+    for name, nats in bounds.items():
         bits = bits_per_dim(float(nats.mean()), dims, support, preparation.dequantize)
         if bits is not None:
             error = mean_estimate(nats, "").standard_error
@@ -118,20 +133,36 @@ def score(
     if model.reads_labels and labels is not None:
         others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
-        lost = every.elbo - shuffled.elbo
-        estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
+        if has_elbo:
+            lost = every.elbo - shuffled.elbo
+            estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
     judged = judge(model, data, settings.samples_per_class, settings.frechet, settings.limit, seed)
     test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
     known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
     estimates |= judged.estimates | known
-    if num_draws == 1:
-        return Scores(estimates, None, {}, judged.notes)
-    bounds = zip(draw_counts(num_draws), every.bounds.T, strict=True)
-    tightening = {k: mean_estimate(bound, "nats") for k, bound in bounds}
-    with torch.no_grad():
-        some: Trace = model(next(iter(batches()))[:1], sampled(1))
-    draws = DrawCheck.of(every, num_draws, has_limit(some.latents))
-    return Scores(estimates, draws, tightening, judged.notes)
+    notes = [*incomparable, *judged.notes]
+    if model.reads_labels and known:
+        notes.append(PROBED_WITH_LABELS)
+    check, tightening = None, {}
+    if num_draws > 1:
+        check = DrawCheck.of(every, num_draws, has_limit(some.latents))
+        rising = zip(draw_counts(num_draws), every.bounds.T, strict=True)
+        tightening = {k: mean_estimate(bound, "nats") for k, bound in rising}
+    return Scores(estimates, num_draws, check, tightening, not incomparable, notes)
+
+
+@torch.no_grad()
+def squared_errors(model: LatentVariableModel, batches: Iterable[Batch], seed: int) -> Tensor:
+    """How far p(x|z)'s mean at the centre of q(z|x) is from x: squared, a pixel's on average, (N,).
+
+    `seed` is for posteriors whose centre is a Monte Carlo estimate.
+    """
+    found = []
+    for number, batch in enumerate(batches):
+        reseed(batch.x.device, seed, "reconstructions", number)
+        error = model.reconstruct(batch).mean - batch.x
+        found.append(error.square().flatten(1).mean(1).double().cpu())
+    return torch.cat(found)
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

@@ -7,15 +7,15 @@ from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
 from vae_lab.trace import Batch, Latent, Trace, has_fixed_support, is_discrete
 from vae_lab.training.module import VAEModule
-from vae_lab.training.step import step
+from vae_lab.training.step import Outcome, step
 
 
 def first_pass(module: VAEModule, batch: Batch) -> Trace:
     """Try one step, forward and backward; the trace of a plain draw, as evaluation sees the model.
 
     Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
-    over different things, for a prior that leaves a part of z out, and for weights that training
-    would never change.
+    over different things, for a prior that leaves a part of z out, for an objective or a monitor
+    that is infinite, and for weights that training would never change.
     """
     with torch.no_grad():
         trace: Trace = module.model(batch, sampled(1))
@@ -23,6 +23,7 @@ def first_pass(module: VAEModule, batch: Batch) -> Trace:
         _check_same_kind(latent)
         _check_prior_reaches(latent.p)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
+    _check_finite(module, trace, outcome)
     outcome.surrogate.mean().backward()
     _check_all_learn(module)
     module.zero_grad()
@@ -36,6 +37,19 @@ def _check_same_kind(latent: Latent) -> None:
         raise InputError(
             f"the posterior is {q} and the prior {p}: choose a model/prior that is {q} too."
         )
+
+
+def _check_finite(module: VAEModule, trace: Trace, outcome: Outcome) -> None:
+    if trace.has_elbo:
+        return
+    why = "the posterior is a point mass, which has no ELBO"
+    if not outcome.objective.isfinite().all():
+        raise InputError(
+            f"{type(module.objective).__name__} is infinite here, since {why}: say "
+            "objective=reconstruction, or choose another model/posterior."
+        )
+    if module.monitor == "val/elbo":
+        raise InputError(f"monitor=elbo selects nothing, since {why}: say monitor=objective.")
 
 
 def _check_prior_reaches(p: Distribution) -> None:
@@ -56,7 +70,7 @@ def _check_all_learn(module: VAEModule) -> None:
     part = ".".join(still[0].split(".")[:2])
     fix = "choose another"
     if part == "model.prior":
-        fix = "say model/prior=standard_normal, and fit a prior to its codes afterwards"
+        fix = "say model/prior=standard_normal, and fit this one afterwards by vae-lab fit_prior"
     raise InputError(
         f"{type(module.objective).__name__} does not train {part} ({still[0]} gets no gradient): "
         f"{fix}."

@@ -133,7 +133,8 @@ def _notes(found: Found | None, folder: RunFolder) -> list[str]:
     """What was wrong with a newer checkpoint, and what in the folder is of the run as it was."""
     if found is None:
         return []
-    stale = [name for name in ("evaluation.json", "export") if (folder.path / name).exists()]
+    made = ("evaluation.json", "prior.ckpt", "export")
+    stale = [name for name in made if (folder.path / name).exists()]
     of_before = f"{' and '.join(stale)} in it: of the shorter run, until you make them anew."
     return [line for line in (found.problem, of_before * bool(stale)) if line]
 

@@ -49,9 +49,14 @@ def announcement(job: Job) -> list[str]:
             f"Trains another objective than the ELBO: {module.trained}. "
             f"{module.monitor} selects (monitor={cfg.monitor})."
         )
+    if not job.trace.has_elbo:
+        lines.append(
+            "The posterior is a point mass: there is no ELBO, no rate and no NLL, and codes lie "
+            "where they like. To sample, fit a prior to them afterwards: vae-lab fit_prior."
+        )
     if not all(latent.has_closed_form_kl for latent in job.trace.latents):
         lines.append("The KL has no closed form here: rate and ELBO are Monte Carlo estimates.")
-    if not has_limit(job.trace.latents):
+    if job.trace.has_elbo and not has_limit(job.trace.latents):
         lines.append(f"{NO_LIMIT[0].upper()}{NO_LIMIT[1:]}")
     if module.model.likelihood.support is Support.GREY:
         lines.append(
@@ -93,7 +98,8 @@ def report(
         table.add_row(f"best {module.monitor}{own}, {nats}", f"{best:.2f}")
         table.add_row("its epoch", f"{best_epoch} of {job.trainer.current_epoch}")
     else:
-        table.add_row(f"train/elbo of the last epoch, {nats}", f"{metrics['train/elbo']:.2f}")
+        name = "train/elbo" if "train/elbo" in metrics else "train/objective"
+        table.add_row(f"{name} of the last epoch, {nats}", f"{metrics[name]:.2f}")
     units = {
         "bits_per_dim": "",
         "active_units": f" of {module.model.num_units}",
@@ -134,7 +140,9 @@ def remarks(
             f"The best epoch was {best_epoch} of {epochs}: by {module.monitor}, all that followed "
             f"was worse, and what is kept is hardly trained. What helps: {helps}."
         )
-    split = next(name for name in ("test", "val", "train") if f"{name}/rate" in metrics)
+    split = next((name for name in ("test", "val", "train") if f"{name}/rate" in metrics), None)
+    if split is None:  # a point mass, which nothing draws to the prior
+        return lines
     rate, active = metrics[f"{split}/rate"], metrics.get(f"{split}/active_units")
     found = ""
     if rate < COLLAPSED:

@@ -99,7 +99,10 @@ class VAE(LatentVariableModel):
         return trace
 
     def sample(self, n: int, y: Tensor | None) -> Distribution:
-        prior = self.p_z(y)
+        return self.sample_from(self.p_z(y), n, y)
+
+    def sample_from(self, prior: Distribution, n: int, y: Tensor | None) -> Distribution:
+        """As `sample`, under another prior than the model's own, batch shape () or (n,)."""
         z = prior.sample(() if prior.batch_shape else (n,))
         return self.p_x(z, y)
 

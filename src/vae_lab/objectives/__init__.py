@@ -8,6 +8,7 @@ from vae_lab.objectives.elbo import ELBO, WeightedKL, elbo
 from vae_lab.objectives.free_bits import FreeBits, FreeBitsTotal
 from vae_lab.objectives.info_vae import InfoVAE
 from vae_lab.objectives.iwae import IWAE, iwae
+from vae_lab.objectives.reconstruction import Reconstruction
 from vae_lab.objectives.schedules import Constant, Cyclical, LinearWarmup, Schedule
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "InfoVAE",
     "LinearWarmup",
     "Objective",
+    "Reconstruction",
     "Schedule",
     "WeightedKL",
     "elbo",

@@ -168,11 +168,12 @@ class VAEModule(L.LightningModule):
         found = self._bounds(split).compute()
         dims = torch.Size(self.model.x_shape).numel()
         support = self.model.likelihood.support
-        bits = bits_per_dim(-float(found["elbo"]), dims, support, self.dequantized)
-        if bits is not None:
-            found["bits_per_dim"] = torch.tensor(bits)
-        error = found.pop("elbo_standard_error")
-        if split == "test" and error.isfinite():  # of one item there is none
+        if "elbo" in found:
+            bits = bits_per_dim(-float(found["elbo"]), dims, support, self.dequantized)
+            if bits is not None:
+                found["bits_per_dim"] = torch.tensor(bits)
+        error = found.pop("elbo_standard_error", None)
+        if split == "test" and error is not None and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
         if split != "train":  # the centre of a posterior is no business of a training step
             found["active_units"] = self.units.compute()["active"].sum()

@@ -4,6 +4,7 @@ from vae_lab.model.posteriors.categorical import Categorical
 from vae_lab.model.posteriors.diagonal_gaussian import DiagonalGaussian
 from vae_lab.model.posteriors.flow import FlowPosterior
 from vae_lab.model.posteriors.full_covariance import FullCovariance
+from vae_lab.model.posteriors.point_mass import PointMass
 from vae_lab.model.posteriors.uniform import UniformPosterior
 
 __all__ = [
@@ -11,5 +12,6 @@ __all__ = [
     "DiagonalGaussian",
     "FlowPosterior",
     "FullCovariance",
+    "PointMass",
     "UniformPosterior",
 ]

@@ -1,0 +1,166 @@
+"""The fit_prior command, and the same from Python: a prior fitted afterwards to a model's codes."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Column, Table
+
+from vae_lab.commands.cli import wanted_checkpoint
+from vae_lab.commands.run_data import device_of, run_data
+from vae_lab.config import build
+from vae_lab.config.allowed import trusted
+from vae_lab.config.compose import compose_config
+from vae_lab.config.explain import check_choices, explain
+from vae_lab.config.settings import FitPriorSettings, check_settings
+from vae_lab.data import ImageDataModule
+from vae_lab.errors import InputError, explained
+from vae_lab.evaluation.figures import prior_samples, save_figures
+from vae_lab.evaluation.statistics import Estimate, mean_estimate
+from vae_lab.model import VAE
+from vae_lab.model.context import Context
+from vae_lab.model.priors import StandardNormal
+from vae_lab.model.priors.standardized import Standardized
+from vae_lab.storage.checkpoint import run_folder
+from vae_lab.storage.prior_file import digest_of, prior_path, write_prior
+from vae_lab.storage.provenance import commit
+from vae_lab.terminal import say
+from vae_lab.trace import is_discrete
+from vae_lab.trained import TrainedVAE, load
+from vae_lab.training.codes import Codes, FitSettings, PriorOf, codes, fit, nll_of_all
+
+
+@dataclass(frozen=True)
+class FittedPrior:
+    """A prior fitted to a run's codes; `load(run)` samples from it from now on."""
+
+    path: Path  # of prior.ckpt
+    nll: dict[str, Estimate]  # of the validation data's codes, in nats, under each prior by name
+    epoch: int  # the best, counted from 1
+
+    def load(self) -> TrainedVAE:
+        """The trained model with its prior. See `vae_lab.load`."""
+        return load(self.path.parent)
+
+
+def fit_prior_task(cfg: DictConfig) -> None:
+    """The fit_prior command: fit, write prior.ckpt and a figure, and print a table."""
+    _fit_prior(cfg, Console())
+
+
+def fit_prior(
+    run: str | os.PathLike[str], overrides: Sequence[str] = (), quiet: bool = False
+) -> FittedPrior:
+    """Fit a prior as `vae-lab fit_prior run=RUN OVERRIDES` does.
+
+    Args:
+        run: A run or its folder, whose best checkpoint, else its last, is taken; or a checkpoint.
+        overrides: Hydra overrides, such as ["model/prior=flow", "fit_prior.epochs=20"].
+        quiet: No table.
+
+    Raises:
+        InputError: For bad input, in one line that names the fix, before anything is written.
+    """
+    with explained(partial(explain, overrides=overrides)):
+        check_choices(overrides)
+        cfg = compose_config("fit_prior", overrides)
+        cfg.run = os.fspath(run)
+        with torch.random.fork_rng():
+            return _fit_prior(cfg, Console(quiet=quiet))
+
+
+def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
+    path, asked = wanted_checkpoint(cfg), cfg.fit_prior
+    check_settings(asked, [FitPriorSettings, FitSettings], "fit_prior.")
+    settings = FitSettings(**{field.name: asked[field.name] for field in fields(FitSettings)})
+    device = device_of(asked, "fit_prior")
+    trained = load(path, device)
+    model = trained.model
+    if not isinstance(model, VAE):
+        raise InputError(
+            f"a prior is fitted to the codes of one latent layer, which a {type(model).__name__} "
+            "lacks: choose a run of another model."
+        )
+    torch.manual_seed(settings.seed)
+    config = OmegaConf.to_container(cfg.model.prior, resolve=True)
+    prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
+    data = run_data(trained, asked, "fit_prior")
+    train, held_out = _codes(model, data, settings, device)
+    _check_kinds(model, data, prior, device)
+    plain = Standardized(StandardNormal(Context(model.x_shape, None, model.z_shape))).to(device)
+    for each in (plain, prior):
+        each.standardize(train.z)
+    say(console, f"{len(train.z)} codes of {trained.record['config']['name']}, {path.name}")
+    with console.status("") as status:
+        epoch = fit(
+            prior, train, held_out, settings,
+            lambda e, value: status.update(f"epoch {e} of {settings.epochs}: {value:.2f} nats"),
+        )  # fmt: skip
+    priors: dict[str, PriorOf] = {
+        f"the model's own, {type(model.prior).__name__}": model.p_z,
+        "a Gaussian, unit by unit": plain,
+        f"fitted, {type(prior.prior).__name__}": prior,
+    }
+    nll = {name: mean_estimate(nll_of_all(p, held_out), "nats") for name, p in priors.items()}
+    out = prior_path(run_folder(path))
+    with explained(partial(_cannot_write, out)):
+        write_prior(out, {
+            "prior": config,
+            "state_dict": {name: value.cpu() for name, value in prior.state_dict().items()},
+            "weights": digest_of(model.state_dict()),
+            "nll": {name: [e.value, e.standard_error] for name, e in nll.items()},
+            "epoch": epoch,
+            "commit": commit(*trusted()),
+        })  # fmt: skip
+        if len(model.x_shape) == 3:
+            figure = prior_samples(model, priors)
+            (out.parent / "evaluation").mkdir(exist_ok=True)
+            save_figures({"samples_prior": figure}, out.parent / "evaluation")
+    _print(console, nll, epoch, out)
+    return FittedPrior(out, nll, epoch)
+
+
+def _codes(
+    model: VAE, data: ImageDataModule, settings: FitSettings, device: torch.device
+) -> tuple[Codes, Codes]:
+    """Of the training and of the validation data."""
+    if not len(data.splits["val"]):
+        raise InputError(
+            "the run kept no validation data, which say when a prior fits: train with "
+            "data.val_size above 0."
+        )
+    train, held_out = (
+        codes(model, data.batches(split, 1000, device), settings.seed) for split in ("train", "val")
+    )
+    return train, held_out
+
+
+def _check_kinds(
+    model: VAE, data: ImageDataModule, prior: Standardized, device: torch.device
+) -> None:
+    some = data.random_items("train", 2, device, seed=0)
+    if is_discrete(model.q_z(some.x, some.y)):
+        raise InputError("z is discrete here: a prior is fitted to continuous codes alone.")
+    if is_discrete(prior.prior(some.y)):
+        raise InputError("this prior is discrete, the codes are not: choose another model/prior.")
+
+
+def _cannot_write(out: Path, error: Exception) -> InputError | None:
+    if not isinstance(error, OSError):
+        return None
+    return InputError(f"{error.filename or out} cannot be written ({error.strerror}).")
+
+
+def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) -> None:
+    numbers = (Column(name, justify="right") for name in ("NLL, nats", "+- s.e."))
+    table = Table("prior of the validation data's codes", *numbers)
+    for name, found in nll.items():
+        error = "" if found.standard_error is None else f"{found.standard_error:.2f}"
+        table.add_row(name, f"{found.value:.2f}", error)
+    console.print(table)
+    say(console, f"Epoch {epoch} was the best. Written: {out}. vae_lab.load samples from it.")

@@ -1,0 +1,41 @@
+"""A prior over codes wherever they lie."""
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import AffineTransform, Distribution, TransformedDistribution
+
+from vae_lab.model.priors.base import Prior
+from vae_lab.trace import full_precision
+
+
+class Standardized(nn.Module):
+    """z = loc + scale * u, with u from a prior: what a code's units are measured in is taken out.
+
+    So that a prior which starts near N(0, I) starts near the codes of any model.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, prior: Prior) -> None:
+        """`prior` is that of u."""
+        super().__init__()
+        self.prior = prior
+        self.register_buffer("loc", torch.zeros(prior.z_shape))
+        self.register_buffer("scale", torch.ones(prior.z_shape))
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether it is p(z|y)."""
+        return self.prior.reads_labels
+
+    def standardize(self, z: Tensor) -> None:
+        """Take location and scale of every unit from codes, (N, *Z)."""
+        self.loc.copy_(z.mean(0))
+        self.scale.copy_(z.std(0).clamp(min=1e-6))  # a unit that says nothing has a density too
+
+    @full_precision
+    def forward(self, y: Tensor | None) -> Distribution:
+        """The prior over z, batch shape () or, for labels y (B,), (B,)."""
+        affine = AffineTransform(self.loc, self.scale, event_dim=self.loc.dim())
+        return TransformedDistribution(self.prior(y), [affine], validate_args=False)

@@ -1,0 +1,117 @@
+"""fit_prior: a prior fitted afterwards, which load samples from, and what it refuses."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import QUICK
+
+from vae_lab import InputError, fit_prior, load, train
+from vae_lab.commands.fit_prior import FittedPrior
+from vae_lab.trained import TrainedVAE
+
+BY_CLASS = ["model/prior=class_means", "fit_prior.epochs=3", "fit_prior.lr=0.03"]
+
+
+@pytest.fixture(scope="module")
+def fitted(autoencoder_run: Path, tmp_path_factory: pytest.TempPathFactory) -> FittedPrior:
+    folder = tmp_path_factory.mktemp("fitted") / "run"
+    shutil.copytree(autoencoder_run, folder)
+    return fit_prior(folder, BY_CLASS, quiet=True)
+
+
+@pytest.fixture
+def model(fitted: FittedPrior) -> TrainedVAE:
+    return fitted.load()
+
+
+def test_it_explains_codes_better_than_the_models_own(fitted: FittedPrior) -> None:
+    own, gaussian, learned = fitted.nll.values()
+    assert learned.value < own.value
+    assert gaussian.value < own.value
+    assert all(found.standard_error for found in fitted.nll.values())
+    figure = fitted.path.parent / "evaluation" / "samples_prior.png"
+    assert figure.is_file()
+
+
+def test_load_samples_from_it(model: TrainedVAE, autoencoder_run: Path) -> None:
+    assert "samples from the prior fitted afterwards" in repr(model)
+    assert "fitted" not in repr(load(autoencoder_run))
+    plain = model.sample(4, seed=0, fitted=False)
+    assert torch.equal(plain, load(autoencoder_run).sample(4, seed=0))
+    assert not torch.equal(model.sample(4, y=1, seed=0), plain)
+    by_class = [model.sample(4, y=y, seed=0) for y in (0, 1)]  # a decoder that reads no label
+    assert not torch.equal(*by_class)
+    assert model.sample(4).shape == (4, 1, 8, 8)
+    with pytest.raises(InputError, match="labels must lie in 0..9"):
+        model.sample(4, y=10)
+    with pytest.raises(InputError, match="reads no labels"):
+        model.sample(4, y=1, fitted=False)
+
+
+def test_it_leaves_torchs_generator_alone_and_repeats(fitted: FittedPrior, tmp_path: Path) -> None:
+    shutil.copytree(fitted.path.parent, tmp_path / "run")
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    again = fit_prior(tmp_path / "run", BY_CLASS, quiet=True)
+    assert torch.equal(torch.rand(3), expected)
+    assert again.nll == fitted.nll
+
+
+def test_a_prior_of_other_weights_or_a_damaged_one_is_refused(
+    fitted: FittedPrior, digits_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(digits_run, tmp_path / "run")
+    place = tmp_path / "run" / "prior.ckpt"
+    shutil.copy(fitted.path, place)
+    other = load(tmp_path / "run")
+    with pytest.raises(InputError, match="was fitted to other weights than these: fit it anew"):
+        other.sample(1)
+    assert other.sample(1, fitted=False).shape == (1, 1, 8, 8)
+    place.write_bytes(fitted.path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"prior\.ckpt is damaged"):
+        other.sample(1)
+    torch.save({"format": 1}, place)
+    with pytest.raises(InputError, match="is incomplete"):
+        other.sample(1)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model/prior=standard_normal"], "StandardNormal has nothing to fit: say model/prior="),
+        (["model/prior=none"], "unknown choice of model/prior"),
+        (["fit_prior.epochs=0"], r"fit_prior\.epochs must"),
+        (["fit_prior.epoch=1"], "fit_prior"),
+        (["fit_prior.device=tpu"], r"fit_prior\.device must be one of auto"),
+        (["fit_prior.data_path=here"], r"fit_prior\.data_path: the run's data have no path"),
+    ],
+)
+def test_bad_input(autoencoder_run: Path, overrides: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        fit_prior(autoencoder_run, [*BY_CLASS[:1], *overrides], quiet=True)
+    assert not (autoencoder_run / "prior.ckpt").exists()
+
+
+def test_a_run_without_validation_data_is_refused(tmp_path: Path) -> None:
+    run = train(
+        [*QUICK, "data.limit=20", "data.val_size=0", f"hydra.run.dir={tmp_path}"], quiet=True
+    )
+    with pytest.raises(InputError, match=r"train with data\.val_size above 0"):
+        fit_prior(run, BY_CLASS, quiet=True)
+
+
+def test_codes_of_several_layers_or_discrete_ones_are_refused(
+    digits_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = "vae_lab.commands.fit_prior"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{home}.is_discrete", lambda q: True)
+        with pytest.raises(InputError, match="a prior is fitted to continuous codes alone"):
+            fit_prior(digits_run, BY_CLASS, quiet=True)
+    monkeypatch.setattr(f"{home}.load", lambda *_: SimpleNamespace(model=torch.nn.Identity()))
+    with pytest.raises(InputError, match="one latent layer, which a Identity lacks"):
+        fit_prior(digits_run, BY_CLASS, quiet=True)
