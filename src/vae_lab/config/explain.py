@@ -1,5 +1,6 @@
 """What Hydra, OmegaConf, Optuna and the file system raise, in one line that names the fix."""
 
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
@@ -44,7 +45,7 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
             )
         case MarkedYAMLError(problem=str(problem), problem_mark=Mark(name=file, line=line)):
             return InputError(f"{file}, line {line + 1}: {problem}.")
-        case ConfigCompositionException() if "Could not override" in str(error):
+        case ConfigCompositionException() if re.match(r"In .* Could not override", str(error)):
             groups = ", ".join(sorted(_groups(overrides)))
             return InputError(
                 f"{_said(error)} A file that overrides begins with `# @package _global_`, and "
