@@ -16,6 +16,9 @@ class Capacity(Objective):
 
     KL is the batch's mean: it is the average rate that is set, not that of every datum. With C at 0
     and gamma at 1 this is the ELBO.
+
+    A KL can also be had without telling anything of x: a rate at C with no active units is one that
+    gamma has forced before the decoder could use it. Lower gamma or the learning rate.
     """
 
     reads_batch = True
