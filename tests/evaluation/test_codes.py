@@ -88,6 +88,12 @@ def test_codes_are_centres_beside_the_labels_and_factors_of_their_items(
     assert torch.equal(factors[:, 0].long(), batch.y)
     again = code_estimates(model, data, test, most=50, seed=0)
     assert again == found
+    one = Codes(test.values[:1], test.labels[:1], test.factors[:1])  # type: ignore[index]
+    assert set(code_estimates(model, data, one, most=50, seed=0)) == {
+        "probe_accuracy_linear", "probe_accuracy_knn",
+    }  # fmt: skip
+    few = code_estimates(model, data, test, most=3, seed=0)
+    assert all(math.isfinite(estimate.value) for estimate in few.values())
 
 
 def test_data_without_factors_or_labels_need_no_codes(monkeypatch: pytest.MonkeyPatch) -> None:

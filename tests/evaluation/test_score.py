@@ -16,6 +16,7 @@ from conftest import QUICK
 from vae_lab import InputError, train
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
+from vae_lab.evaluation.codes import Codes, code_estimates
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.statistics import active_units
 from vae_lab.trace import Batch
@@ -76,6 +77,11 @@ def test_the_command_writes_figures_with_errors_and_origin(
     assert report["epochs"] in (1, 2)
     assert (tmp_path / "evaluation" / "reconstructions.png").is_file()
     assert "negative_elbo" in finished.stdout
+    assert list(report["bound"]) == ["1", "2", "5", "10", "20", "50"]
+    assert report["bound"]["50"]["value"] == pytest.approx(-figures["nll"]["value"])
+    assert (tmp_path / "evaluation" / "bound.png").is_file()
+    assert (tmp_path / "evaluation" / "codes.png").is_file()
+    assert 0.2 < figures["probe_accuracy_knn"]["value"] <= 1  # of ten classes
 
 
 def test_it_needs_the_checkpoint_alone(digits_run: Path, tmp_path: Path) -> None:
@@ -85,6 +91,25 @@ def test_it_needs_the_checkpoint_alone(digits_run: Path, tmp_path: Path) -> None
     report = evaluate(alone, tmp_path / "a")
     same = evaluate(digits_run, tmp_path / "b")
     assert report["estimates"] == same["estimates"]
+
+
+def test_every_run_of_a_folder_is_scored_and_one_that_cannot_be_is_told_of(
+    digits_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [tmp_path / "sweep" / name for name in ("0", "1", "2", "3")]
+    for run in runs:
+        shutil.copytree(digits_run, run, ignore=shutil.ignore_patterns("evaluation*"))
+    (runs[1] / "checkpoints" / "best.ckpt").write_bytes(b"cut short")
+    shutil.rmtree(runs[2] / "checkpoints")  # saved nothing yet
+    asked = [f"run={tmp_path / 'sweep'}", "evaluate.num_draws=1", "evaluate.progress=false"]
+    with pytest.raises(InputError, match="1 of 3 runs could not be scored"):
+        evaluate_task(compose_config("evaluate", [*asked, "evaluate.limit=20"]))
+    assert str(runs[1]) in "".join(capsys.readouterr().err.split())
+    assert [(run / "evaluation.json").is_file() for run in runs] == [True, False, False, True]
+    reports = [json.loads((runs[at] / "evaluation.json").read_text()) for at in (0, 3)]
+    assert reports[0]["estimates"] == reports[1]["estimates"]
+    with pytest.raises(InputError, match="holds 3 runs: leave out evaluate.out"):
+        evaluate_task(compose_config("evaluate", [*asked, f"evaluate.out={tmp_path}"]))
 
 
 def test_a_subset_is_stated(digits_run: Path, tmp_path: Path) -> None:
@@ -177,10 +202,21 @@ def test_evaluation_leaves_the_figures_of_the_training(tmp_path: Path) -> None:
     assert (folder / "evaluation" / "samples.png").is_file()
 
 
-def test_a_limit_binds_the_classifier_too(conditional_run: Path, tmp_path: Path) -> None:
+def test_a_limit_binds_what_learns_too(
+    conditional_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    encoded = code_estimates
+
+    def counted(model: Any, data: Any, test: Codes, most: int, seed: int) -> dict:
+        seen.extend((most, len(test.values)))
+        return encoded(model, data, test, most, seed)
+
+    monkeypatch.setattr("vae_lab.evaluation.score.code_estimates", counted)
     limited = ("limit=60", "num_draws=1", "samples_per_class=5")
-    (note,) = evaluate(conditional_run, tmp_path, *limited)["classifier"]
-    assert "trained on 60 training images" in note
+    notes = " ".join(evaluate(conditional_run, tmp_path, *limited)["notes"])
+    assert "trained on 60 training images" in notes
+    assert seen == [60, 60]
 
 
 def test_the_batch_size_and_the_memory_change_nothing_but_noise(
@@ -192,9 +228,12 @@ def test_the_batch_size_and_the_memory_change_nothing_but_noise(
     assert a["rate"]["value"] == pytest.approx(b["rate"]["value"], rel=1e-5)  # a closed form
 
 
-def test_labels_that_matter_cost_nats_when_shuffled(conditional_run: Path, tmp_path: Path) -> None:
+def test_labels_that_matter_cost_nats_when_shuffled(
+    conditional_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     report = evaluate(conditional_run, tmp_path, "samples_per_class=20", "frechet=true")
     assert report["measure"]["conditional"]
+    assert "q(z|x, y) was given the label" in " ".join(capsys.readouterr().out.split())
     lost = report["estimates"]["elbo_lost_by_shuffled_labels"]
     assert lost["value"] > 5 * lost["standard_error"] > 0
     for name in ("samples", "test_images"):

@@ -22,9 +22,7 @@ from vae_lab.trace import Batch
 MOST_ENCODED = 10_000
 """Training items that what reads the codes learns from, at the most."""
 
-PROBED_WITH_LABELS = (
-    "q(z|x, y) was given the label that the probes find in its codes: no word on what x alone tells"
-)
+PROBED_WITH_LABELS = "q(z|x, y) was given the label that the probes find in its codes"
 
 NEIGHBOURS = 5
 
@@ -80,12 +78,19 @@ def code_estimates(
     batches = data.batches("train", data.batch_size, device, items)
     train = Codes.of(encode(model, batches), data, "train", items)
     found = probe_accuracies(train, test)
-    if test.all_factors is None or train.all_factors is None:
+    if train.all_factors is None or test.all_factors is None:
         return found
-    both = torch.cat([train.values, test.values]), torch.cat([train.all_factors, test.all_factors])
+    known = train.all_factors, test.all_factors
+    varies = [
+        len(v.unique()) > 1 and len(w.unique()) > 1
+        for v, w in zip(*(factors.T for factors in known), strict=True)
+    ]
+    if not any(varies):
+        return found
+    learnt, asked = (factors[:, varies] for factors in known)
+    both = torch.cat([train.values, test.values]), torch.cat([learnt, asked])
     gap = mutual_information_gap(*both, seed)  # learns nothing: the more items, the less its bias
-    read = dci(train.values, train.all_factors, test.values, test.all_factors, seed)
-    return {**found, "mig": gap, **read}
+    return {**found, "mig": gap, **dci(train.values, learnt, test.values, asked, seed)}
 
 
 def probe_accuracies(train: Codes, test: Codes) -> dict[str, Estimate]:

@@ -82,8 +82,8 @@ def noise(
 ) -> Figure:
     """The posterior's noise over epochs, and below it what it costs: rate against distortion.
 
-    While the decoder is poor, noise is in its way, and sigma falls; as it learns to do with less,
-    units that say little are given back to the prior, and their sigma rises to its.
+    The two are antagonists: noise is in the decoder's way, so that the distortion pulls sigma down,
+    and the rate pulls it up, to that of the prior in units that are not worth their nats.
 
     Args:
         epochs: Metrics such as "val/rate" of each epoch, counted from 1.

@@ -1,7 +1,6 @@
 """Do single units of z tell single factors? Two answers, where what made the data is known."""
 
 import math
-from functools import partial
 
 import torch
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
@@ -28,17 +27,15 @@ def mutual_information_gap(
     How much more one unit knows of a factor than the second best does, as a share of the factor's
     entropy, averaged over the factors: 1 where each has a unit of its own, 0 where every unit that
     knows it has a twin. Codes are cut into 20 bins of equal width, factors of more values than that
-    into 20 of equal counts; those of one value are left out. The standard error is a bootstrap's
-    over the data.
+    into 20 of equal counts. The standard error is a bootstrap's over the data.
 
     Args:
         codes: (N, units).
-        factors: (N, F).
+        factors: (N, F), each of two values or more.
         seed: Of the bootstrap.
         resamples: How many it takes.
     """
     n, units = codes.shape
-    factors = _varying(factors)
     x = torch.stack([_equal_width(code) for code in codes.T], 1)  # (N, units)
     v = torch.stack([_classes(factor) for factor in factors.T], 1)  # (N, F)
     x_hot, v_hot = (one_hot(bins, BINS).float().flatten(1) for bins in (x, v))
@@ -49,7 +46,7 @@ def mutual_information_gap(
         of_x, of_v = joint.sum(3)[:, :, 0], joint.sum(1)[0]  # (units, BINS), (F, BINS)
         entropy = _entropy(of_v)
         both = _entropy(joint.transpose(1, 2).flatten(2))  # (units, F)
-        known = (_entropy(of_x).unsqueeze(1) + entropy - both) / entropy
+        known = (_entropy(of_x).unsqueeze(1) + entropy - both) / entropy.clamp(min=1e-12)
         most = torch.cat([known, torch.zeros_like(known[:1])]).topk(2, 0).values  # of one unit: 0
         return float((most[0] - most[1]).mean())
 
@@ -74,24 +71,26 @@ def dci(
 
     Args:
         train_codes: What the forests learn from, (M, units).
-        train_factors: (M, F).
+        train_factors: (M, F), each of two values or more.
         codes: What is judged, (N, units).
-        factors: (N, F).
+        factors: (N, F), likewise.
         seed: Of the forests.
     """
     importances, told = [], []
-    for train_factor, factor in zip(train_factors.T, factors.T, strict=True):
-        if len(train_factor.unique()) < 2 or len(factor.unique()) < 2:
-            continue
-        category = is_category(train_factor)
+    for factor in torch.cat([train_factors, factors]).T:
+        category = is_category(factor)
         kind = RandomForestClassifier if category else RandomForestRegressor
+        wanted = _classes(factor) if category else factor.double()
+        learnt, asked = wanted.split([len(train_codes), len(codes)])
         # At every split all units are looked at: a split among few spreads the importance.
         forest = kind(n_estimators=10, min_samples_leaf=10, max_features=1.0, random_state=seed)
-        forest.fit(train_codes.numpy(), train_factor.numpy())
-        guess = torch.from_numpy(forest.predict(codes.numpy())).to(factor)
-        constant = train_factor.mode().values if category else train_factor.mean()
-        wrong = partial(torch.ne) if category else lambda a, b: (a - b).square()
-        errors = (wrong(each, factor).double().mean() for each in (guess, constant))
+        forest.fit(train_codes.numpy(), learnt.numpy())
+        guess = torch.from_numpy(forest.predict(codes.numpy()))
+        constant = learnt.mode().values if category else learnt.mean()
+        errors = (
+            ((each != asked) if category else (each - asked).square()).double().mean()
+            for each in (guess, constant)
+        )
         told.append(1 - float(next(errors) / next(errors)))
         importances.append(torch.from_numpy(forest.feature_importances_))
     relied = torch.stack(importances, 1)  # (units, F)
@@ -108,16 +107,12 @@ def _concentration(importance: Tensor) -> float:
     total = importance.sum(1)
     share = importance / total.clamp(min=1e-12).unsqueeze(1)
     largest = math.log(max(importance.shape[1], 2))
-    return float(((1 - _entropy(share) / largest) * total).sum() / total.sum())
+    return float(((1 - _entropy(share) / largest) * total).sum() / total.sum().clamp(min=1e-12))
 
 
 def _entropy(p: Tensor) -> Tensor:
     """(..., K) -> (...), in nats."""
     return torch.special.entr(p).sum(-1)
-
-
-def _varying(factors: Tensor) -> Tensor:
-    return factors[:, [len(factor.unique()) > 1 for factor in factors.T]]
 
 
 def _equal_width(code: Tensor) -> Tensor:
