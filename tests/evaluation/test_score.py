@@ -244,7 +244,7 @@ def test_labels_that_matter_cost_nats_when_shuffled(
         report["estimates"][f"frechet_distance_{name}"] for name in ("samples", "train_images")
     )
     assert far["value"] - floor["value"] > 5 * far["standard_error"] > 0
-    assert len(report["classifier"]) == 2
+    assert len(report["notes"]) == 3  # on the classifier, the distances and the probes
 
 
 def test_a_model_without_labels_is_compared_with_test_images_by_option(
@@ -254,7 +254,7 @@ def test_a_model_without_labels_is_compared_with_test_images_by_option(
     assert report["estimates"]["frechet_distance_samples"]["unit"] == "over 64 features"
     assert "classifier_accuracy_samples" not in report["estimates"]
     few = evaluate(digits_run, tmp_path, "num_draws=1", "frechet=true", "limit=50")
-    assert few["classifier"] == []  # a covariance of 64 features says little of 50 images
+    assert few["notes"] == []  # a covariance of 64 features says little of 50 images
     assert "frechet_distance_samples" not in few["estimates"]
 
 

@@ -68,7 +68,7 @@ def test_a_moved_run_goes_on_where_it_is(run: Path, tmp_path: Path) -> None:
 def test_data_that_have_moved_with_the_run_are_found_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vae_lab.commands.evaluate import _data
+    from vae_lab.commands.run_data import run_data
     from vae_lab.config.compose import compose_config
 
     project = tmp_path / "project"
@@ -83,7 +83,7 @@ def test_data_that_have_moved_with_the_run_are_found_again(
     moved = project.rename(tmp_path / "elsewhere") / "runs" / "a"
     train([f"resume={moved}", "trainer.max_epochs=2"], quiet=True)
     asked = compose_config("evaluate", [f"run={moved}"]).evaluate
-    assert len(_data(load(moved), asked).splits["test"])
+    assert len(run_data(load(moved), asked, "evaluate").splits["test"])
 
 
 def test_where_the_data_lie_now_may_be_said(tmp_path: Path) -> None:

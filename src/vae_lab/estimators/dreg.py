@@ -22,9 +22,10 @@ from vae_lab.trace import Latent, Trace, full_precision
 class DoublyReparameterised(Estimator):
     """The encoder's gradient is sum_s w_s^2 d log w_s/dz_s dz_s/dphi, w the normalised weights.
 
-    Its signal-to-noise does not fall as S grows, as that of the pathwise gradient does. The decoder
-    and the prior get their usual gradient, of weight w. Each draw is taken twice, with and without
-    a path to q, so the trace has 2S draws, whose bound is that of the S.
+    Where no draw outweighs the others, its signal-to-noise grows with S, as that of the pathwise
+    gradient falls. The decoder and the prior get their usual gradient, of weight w. Each draw is
+    taken twice, with and without a path to q, so the trace has 2S draws, whose bound is that of
+    the S.
     """
 
     def __init__(self, num_draws: Annotated[int, Ge(2)] = 2) -> None:

@@ -7,7 +7,7 @@ Rainforth et al., Tighter Variational Bounds Are Not Necessarily Better, 2018
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 
 import torch
 from matplotlib.figure import Figure
@@ -111,14 +111,15 @@ def parameters_of_q(model: LatentVariableModel, batch: Batch) -> list[Tensor]:
 def noise_figure(found: Sequence[Mapping[str, GradientNoise]]) -> Figure:
     """Variance and signal-to-noise against the number of draws, a line a way.
 
-    `found` is what `gradient_noise` found, once for each number of draws.
+    What is zero is left out. `found` is what `gradient_noise` found, once for each number of draws.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
     panels = {"variance": "variance of the gradient", "signal_to_noise": "signal-to-noise"}
     for axes, (name, title) in zip(figure.subplots(1, 2), panels.items(), strict=True):
         for way in dict.fromkeys(way for each in found for way in each):
             points = [each[way] for each in found if way in each]
-            draws, heights = [p.num_draws for p in points], [getattr(p, name) for p in points]
+            draws = [each.num_draws for each in points]
+            heights = [getattr(each, name) or nan for each in points]
             axes.plot(draws, heights, ".-", label=way)
         axes.set(title=title, xlabel="draws per datum", xscale="log", yscale="log")
         ticks = sorted({each.num_draws for some in found for each in some.values()})
