@@ -55,7 +55,7 @@ def job(model: str, posterior: str, prior: str, num_classes: int | None = 10) ->
 @torch.no_grad()
 def fits(module: VAEModule) -> bool:
     """The rule: both are discrete or neither, and p has mass wherever q draws."""
-    (latent,) = module.model(DATA, sampled(20)).latents
+    (latent,) = module.model(DATA, sampled(4)).latents
     same = is_discrete(latent.q) == is_discrete(latent.p)
     return same and bool((latent.p.log_prob(latent.z) > -torch.inf).all())
 

@@ -343,3 +343,16 @@ def test_what_is_in_the_way_of_the_report_names_where_else_it_may_go(
     with pytest.raises(InputError, match=f"{way} cannot be written .*: set evaluate.out to"):
         evaluate(digits_run, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [way][: way.is_file()]
+
+
+def test_an_nll_without_a_limit_is_said_to_be_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "osterior reaches only a part of where the prior does: the NLL is an upper bound"
+    overrides = ["model/posterior=uniform", "data.limit=16", f"hydra.run.dir={tmp_path / 'run'}"]
+    train([*QUICK, *overrides])
+    assert f"The p{said}" in " ".join(capsys.readouterr().out.split())
+    draws = evaluate(tmp_path / "run", tmp_path, "limit=5")["draws"]
+    assert not draws["has_limit"]
+    assert said in draws["doubts"][0]
+    assert f"Note: the p{said}" in " ".join(capsys.readouterr().out.split())

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import QUICK, ROOT
-from parts import choices
+from parts import choices, vae
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -20,9 +21,10 @@ from vae_lab.commands.export import export_task
 from vae_lab.config import build
 from vae_lab.config.compose import compose_config
 from vae_lab.export.formats import FORMATS, export
-from vae_lab.export.programs import Decoder
+from vae_lab.export.programs import Decoder, Encoder, cases, traced
 from vae_lab.model import VAE
 from vae_lab.model.distributions.normal import Normal
+from vae_lab.model.posteriors import FlowPosterior, FullCovariance, UniformPosterior
 from vae_lab.trained import TrainedVAE
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -213,6 +215,23 @@ def test_a_mean_that_is_drawn_makes_no_program(
             export(trained, tmp_path, [name])
     export(trained, tmp_path, ["safetensors"])
     assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_a_posterior_without_a_mean_in_closed_form_is_refused() -> None:
+    flow = partial(FlowPosterior, features=6, transforms=2, widths=[16])
+    with pytest.raises(InputError, match="FlowDistribution has no mean in closed form"):
+        cases(vae(posterior=flow), 2)
+
+
+@pytest.mark.parametrize("posterior", [FullCovariance, UniformPosterior])
+def test_an_encoder_of_any_moments_is_a_program(posterior: type, tmp_path: Path) -> None:
+    model = vae(posterior=posterior).eval()
+    program = traced(Encoder(model), cases(model, 3)["encoder"])
+    other = cases(model, 5)["encoder"]
+    for found in (program.module()(*other.inputs.values()), Encoder(model)(*other.inputs.values())):
+        for name, value in other.outputs.items():
+            torch.testing.assert_close(found[name], value)
+    torch.onnx.export(program, f=tmp_path / "encoder.onnx", dynamo=True, verbose=False)
 
 
 def test_a_model_that_cannot_be_traced_is_told_in_one_line(

@@ -152,9 +152,9 @@ def of_scale(q: MultivariateNormal) -> Tensor:
     units = q.event_shape[0]
     sigma = q.scale_tril.diagonal(dim1=-2, dim2=-1)
     below = math.sqrt(units) * q.scale_tril.tril(-1) / sigma.unsqueeze(-1)
-    bounded = (below + sigma.log().diag_embed()) / 7
-    rows, columns = torch.tril_indices(units, units)
-    return torch.cat([q.loc, 7 * bounded[..., rows, columns].atanh()], -1)
+    rows, columns = torch.tril_indices(units, units, -1)
+    bounded = torch.cat([sigma.log(), below[..., rows, columns]], -1) / 7
+    return torch.cat([q.loc, 7 * bounded.atanh()], -1)
 
 
 def test_the_exact_posterior_of_a_linear_gaussian_model_wastes_nothing() -> None:

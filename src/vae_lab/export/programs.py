@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.export import Dim, ExportedProgram
 
 from vae_lab.errors import InputError
@@ -17,6 +18,17 @@ from vae_lab.model import VAE
 from vae_lab.seeding import seeded_generator
 
 Tensors = dict[str, Tensor]
+
+
+def moments(q: Distribution) -> Tensors:
+    """What of q(z|x) leaves a program. Raises InputError where they have no closed form."""
+    try:
+        return {"z_mean": q.mean, "z_stddev": q.stddev}
+    except NotImplementedError as error:
+        raise InputError(
+            f"the encoder's {type(q).__name__} has no mean in closed form to give: export its "
+            "weights alone, export.formats=[safetensors]."
+        ) from error
 
 
 class Encoder(nn.Module):
@@ -27,8 +39,7 @@ class Encoder(nn.Module):
         self.network, self.posterior = model.encoder, model.posterior
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensors:
-        q = self.posterior(self.network(x, y))
-        return {"z_mean": q.mean, "z_stddev": q.stddev}
+        return moments(self.posterior(self.network(x, y)))
 
 
 class Decoder(nn.Module):
@@ -62,8 +73,7 @@ def cases(model: VAE, n: int) -> dict[str, Case]:
     z = torch.randn(n, *model.z_shape, generator=noise)
     y = torch.randint(model.num_classes or 1, (n,), generator=noise)
     with same_draws():
-        q = model.q_z(x, y)
-        q_z = {"z_mean": q.mean, "z_stddev": q.stddev}
+        q_z = moments(model.q_z(x, y))
     with same_draws():
         p_x = {"x_mean": model.p_x(z, y).mean}
     to_encoder = {"x": x, "y": y} if model.encoder.reads_labels else {"x": x}

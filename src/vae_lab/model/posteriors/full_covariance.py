@@ -3,9 +3,8 @@
 from math import prod, sqrt
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.distributions.utils import vec_to_tril_matrix
 
 from vae_lab.errors import InputError
 from vae_lab.model.distributions.multivariate_normal import full_normal
@@ -23,6 +22,8 @@ class FullCovariance(Family):
     (560,)
     """
 
+    places: Tensor
+
     def __init__(self, event_shape: Shape) -> None:
         """Raises InputError unless z is a vector. `event_shape` is its shape, (D,)."""
         super().__init__(event_shape)
@@ -31,6 +32,10 @@ class FullCovariance(Family):
                 f"a posterior with a full covariance needs z to be a vector, not of shape "
                 f"{list(self.event_shape)}: say model.z_shape=[{prod(self.event_shape)}]."
             )
+        (units,) = self.event_shape
+        below = torch.ones(units, units).tril(-1).flatten()  # of which each has a place, others 0
+        places = (below.cumsum(0) * below).long().reshape(units, units)
+        self.register_buffer("places", places, persistent=False)
 
     @property
     def param_shape(self) -> Shape:
@@ -39,8 +44,8 @@ class FullCovariance(Family):
 
     def distribution(self, params: Tensor) -> Distribution:
         (units,) = self.event_shape
-        mu, rows = params[..., :units], params[..., units:]
-        bounded = soft_bound(vec_to_tril_matrix(rows), 7.0)
-        sigma = bounded.diagonal(dim1=-2, dim2=-1).exp()
+        bounded = soft_bound(params[..., units:], 7.0)
+        mu, sigma, below = params[..., :units], bounded[..., :units].exp(), bounded[..., units:]
+        a = nn.functional.pad(below / sqrt(units), (1, 0))[..., self.places]
         eye = torch.eye(units, dtype=params.dtype, device=params.device)
-        return full_normal(mu, sigma.unsqueeze(-1) * (eye + bounded.tril(-1) / sqrt(units)))
+        return full_normal(mu, sigma.unsqueeze(-1) * (eye + a))
