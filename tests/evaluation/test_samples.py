@@ -4,11 +4,12 @@ import pytest
 import torch
 from parts import datamodule
 from torch import Tensor, nn
-from torch.distributions import Distribution, Normal
+from torch.distributions import Distribution, Independent, Normal
 
 from vae_lab.data import Digits, ImageDataModule
 from vae_lab.evaluation.classifier import drawn, of_images
 from vae_lab.evaluation.samples import Judged, decoder_means, judge
+from vae_lab.model.context import Context
 
 
 class Copies(nn.Module):
@@ -27,6 +28,9 @@ class Copies(nn.Module):
         )
         self.anchor = nn.Parameter(torch.zeros(()))
 
+    def context(self) -> Context:
+        return Context((1, 8, 8), 10)  # of several layers: nothing is fitted to its codes
+
     def sample(self, n: int, y: Tensor | None) -> Distribution:
         if y is None:
             return Normal(self.x[torch.randint(len(self.x), (n,))], 1.0)
@@ -34,6 +38,24 @@ class Copies(nn.Module):
         order = torch.randperm(len(self.x))
         found = [order[self.y[order] == label][0] for label in wanted]
         return Normal(self.x[torch.stack(found)], 1.0)
+
+
+class Coded(Copies):
+    """Its codes of class y lie about (y, -y) and decode to y; its prior draws the next class."""
+
+    def __init__(self, data: ImageDataModule) -> None:
+        super().__init__(data, off=1)
+
+    def context(self) -> Context:
+        return Context((1, 8, 8), 10, (2,), q_z=self.q_z, p_x=self.p_x)
+
+    def q_z(self, x: Tensor, y: Tensor | None) -> Distribution:
+        assert y is not None
+        return Independent(Normal(torch.stack([y, -y], 1).float(), 0.05), 1)
+
+    def p_x(self, z: Tensor, y: Tensor | None) -> Distribution:
+        assert torch.allclose(z[:, 0], -z[:, 1], atol=1)
+        return super().sample(len(z), (z[:, 0].round().long() - self.off) % 10)
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +74,16 @@ def test_samples_of_the_wrong_class_are_not_recognised(
     found = judged(Copies(data, off), data).estimates["classifier_accuracy_samples"]
     assert least <= found.value <= most
     assert found.standard_error == pytest.approx((found.value * (1 - found.value) / 200) ** 0.5)
+
+
+def test_a_prior_that_misses_the_codes_is_told_from_a_decoder_that_ignores_its_labels(
+    data: ImageDataModule,
+) -> None:
+    found = judged(Coded(data), data).estimates
+    assert found["classifier_accuracy_samples"].value < 0.03
+    assert found["classifier_accuracy_samples_of_codes"].value > 0.97
+    few = judge(Coded(data), data, 20, False, 30, seed=0)  # type: ignore[arg-type]
+    assert "classifier_accuracy_samples_of_codes" not in few.estimates  # 3 codes a class
 
 
 def test_real_images_given_as_samples_reach_the_floor(data: ImageDataModule) -> None:

@@ -162,7 +162,7 @@ def test_what_is_printed_fits_a_terminal_and_says_what_the_draws_are_worth(
         "draws"
     ]
     told = capsys.readouterr().out
-    lines = [line for line in told.splitlines() if not line.startswith("Written: ")]
+    lines = [line for line in told.splitlines() if not line.startswith(("Written: ", "Note: "))]
     assert max(map(len, lines)) <= 80
     assert 1 <= draws["effective_least"] <= draws["effective_mean"] <= 40
     assert 0 < draws["rise_mean"] <= draws["rise_largest"]
@@ -244,7 +244,9 @@ def test_labels_that_matter_cost_nats_when_shuffled(
         report["estimates"][f"frechet_distance_{name}"] for name in ("samples", "train_images")
     )
     assert far["value"] - floor["value"] > 5 * far["standard_error"] > 0
-    assert len(report["notes"]) == 3  # on the classifier, the distances and the probes
+    codes = report["estimates"]["classifier_accuracy_samples_of_codes"]
+    assert codes["value"] > 0.8
+    assert len(report["notes"]) == 4  # on the classifier, the codes, the distances and the probes
 
 
 def test_a_model_without_labels_is_compared_with_test_images_by_option(

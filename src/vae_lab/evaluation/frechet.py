@@ -30,9 +30,8 @@ def frechet_estimate(a: Tensor, b: Tensor, seed: int, resamples: int = 50) -> Es
         _between(_moments(a, _resampled(len(a), random)), _moments(b, _resampled(len(b), random)))
         for _ in range(resamples)
     ]
-    return Estimate(
-        frechet_distance(a, b), float(torch.tensor(found).std()), f"of {a.shape[1]} units"
-    )
+    error = float(torch.tensor(found).std())
+    return Estimate(frechet_distance(a, b), error, f"over {a.shape[1]} features")
 
 
 def _between(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor]) -> float:

@@ -1,48 +1,56 @@
 """A learned mixture of Gaussians per class."""
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, MixtureSameFamily
+from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from vae_lab.arguments import Count
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
-from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.family import soft_bound
 from vae_lab.model.priors.base import Prior
 
 
 class ClassMixture(Prior):
-    """p(z|y) = sum_k w_yk N(mu_yk, diag(sigma_yk^2)), `components` for each class, all learned.
+    """p(z|y) = sum_k w_yk N(mu_yk, L_yk L_yk^T), `components` for each class, all learned.
 
-    One Gaussian leaves room between it and the codes of its class, from which samples are drawn
-    that look like no class at all; a mixture follows the codes. The means start as draws from
-    N(0, I), so that no two components are alike. log sigma is bounded softly within +-7, so that
-    none shrinks onto a point.
+    The codes of a class fill no ball: a single Gaussian without correlations reaches where no code
+    lies, and what is decoded there looks like no class. Covariances are full, so z is a vector. The
+    means start as draws from N(0, I), so that no two components are alike, and each L as I; the log
+    of its diagonal is bounded softly within +-7, so that none shrinks onto a point.
     """
 
     reads_labels = True
 
     def __init__(self, context: Context, components: Count) -> None:
-        """Raises InputError where the data have no classes."""
+        """Raises InputError where the data have no classes, or z is no vector."""
         super().__init__(context)
         if context.num_classes is None:
             raise InputError(
                 "a prior with a mixture per class needs labels, but the data have none: choose "
                 "data with labels, or model/prior=standard_normal."
             )
-        size = (context.num_classes, components)
+        if len(self.z_shape) != 1:
+            units = prod(self.z_shape)
+            raise InputError(
+                f"a prior with full covariances needs a vector z: set model.z_shape=[{units}]."
+            )
+        size, units = (context.num_classes, components), self.z_shape[0]
         self.logits = nn.Parameter(torch.zeros(size))
-        self.mu = nn.Parameter(torch.randn(*size, *self.z_shape))
-        self.log_sigma = nn.Parameter(torch.zeros(*size, *self.z_shape))
+        self.mu = nn.Parameter(torch.randn(*size, units))
+        self.log_diagonal = nn.Parameter(torch.zeros(*size, units))
+        self.below = nn.Parameter(torch.zeros(*size, units, units))  # of L; the rest is not read
 
     def forward(self, y: Tensor | None) -> Distribution:
         """Raises InputError without labels."""
         if y is None:
             raise InputError("this model's prior reads labels: give it y.")
-        sigma = soft_bound(self.log_sigma[y], 7.0).exp()  # (B, components, *Z)
+        diagonal = soft_bound(self.log_diagonal, 7.0).exp()
+        scale_tril = self.below.tril(-1) + torch.diag_embed(diagonal)
         return MixtureSameFamily(
             Categorical(logits=self.logits[y], validate_args=False),
-            diagonal_normal(self.mu[y], sigma, len(self.z_shape)),
+            MultivariateNormal(self.mu[y], scale_tril=scale_tril[y], validate_args=False),
             validate_args=False,
         )
