@@ -4,11 +4,9 @@ import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
 import torch
-from annotated_types import MinLen
 from torch import Tensor
 from torch.distributions import Distribution
 
@@ -17,27 +15,14 @@ from vae_lab.config.restore import data_from_config, model_from_checkpoint, prio
 from vae_lab.data import ImageDataModule
 from vae_lab.data.preparation import Preparation, as_pixels
 from vae_lab.errors import InputError
-from vae_lab.estimators import sampled
-from vae_lab.evaluation.evidence import evidence
-from vae_lab.evaluation.moves import (
-    codes,
-    draws_by_class,
-    interpolate,
-    place_in,
-    transfer,
-    traverse,
-)  # fmt: skip
+from vae_lab.evaluation import moves
+from vae_lab.evaluation.evidence import log_evidence
+from vae_lab.evaluation.inputs import Inputs, Labels
 from vae_lab.model import VAE, LatentVariableModel
-from vae_lab.model.labels import as_labels
 from vae_lab.model.priors.standardized import Standardized
 from vae_lab.seeding import seeded
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint, run_folder
 from vae_lab.storage.prior_file import prior_path
-from vae_lab.support import Support
-from vae_lab.trace import Batch
-
-Labels = int | Sequence[int] | Tensor | None
-Values = Annotated[Sequence[float], MinLen(1), "a list of numbers, such as [-2, 0, 2]"]
 
 
 def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> "TrainedVAE":
@@ -49,10 +34,8 @@ def load(run: str | os.PathLike[str], device: str | torch.device = "cpu") -> "Tr
     path = checkpoint_path(run)
     content = read_checkpoint(path)
     model = model_from_checkpoint(path, content).to(device)
-    record = {**content["vae_lab"]}
-    record.pop("ranks", None)  # tensors, which resuming alone reads
-    facts = record["data"]
-    preparation = Preparation(facts["binarize"], facts["dequantize"])
+    record = {key: of for key, of in content["vae_lab"].items() if key != "ranks"}  # for resuming
+    preparation = Preparation(record["data"]["binarize"], record["data"]["dequantize"])
     step = content.get("global_step", record.get("step"))  # of exported weights: as recorded
     record |= {"checkpoint": path.name, "epoch": content["epoch"], "step": step}
     return TrainedVAE(model, preparation, record, path)
@@ -71,8 +54,7 @@ class TrainedVAE:
     Attributes:
         model: The torch module.
         preparation: From pixels to the model's x.
-        record: Where the model came from: its configuration, data, commit, checkpoint, epoch (from
-            0) and step.
+        record: Where it came from: configuration, data, commit, checkpoint, epoch (from 0), step.
     """
 
     def __init__(
@@ -84,6 +66,7 @@ class TrainedVAE:
     ) -> None:
         """`path` is the checkpoint's: a prior fitted afterwards lies beside it."""
         self.model, self.preparation, self.record, self.path = model, preparation, record, path
+        self._inputs = Inputs(model, preparation)
 
     @cached_property
     def fitted_prior(self) -> Standardized | None:
@@ -91,9 +74,7 @@ class TrainedVAE:
 
         Raises InputError for one that is damaged, or was fitted to other weights.
         """
-        if self.path is None or not isinstance(self.model, VAE):
-            return None
-        return prior_beside(self.path, self.model)
+        return None if self.path is None else prior_beside(self.path, self.model)
 
     def __repr__(self) -> str:
         model, record = self.model, self.record
@@ -105,7 +86,7 @@ class TrainedVAE:
             f"TrainedVAE({record['config']['name']}: {record['parameters']:,} parameters, {z}, "
             f"{type(model.likelihood).__name__} over {model.x_shape}{given}; trained on "
             f"{record['measure']['data']}, {record['checkpoint']} of epoch {record['epoch'] + 1}; "
-            f"on {self._device}{fitted})"
+            f"on {self._inputs.device}{fitted})"
         )
 
     def to(self, device: str | torch.device) -> "TrainedVAE":
@@ -145,18 +126,20 @@ class TrainedVAE:
         with seeded(seed):
             if y is None and reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
-            labels = self._labels(y, n, reads_labels=reads_labels)
-            if prior is None:
-                p_x = self.model.sample(n, labels)
-            else:
-                p_x = self._vae.sample_from(prior(labels), n, labels)
+            labels = self._inputs.labels(y, n, reads_labels=reads_labels)
+            p_z = None if prior is None else prior(labels)
+            p_x = (
+                self.model.sample(n, labels)
+                if p_z is None
+                else self._vae.sample_from(p_z, n, labels)
+            )
             return p_x.mean if mean else p_x.sample()
 
     @torch.no_grad()
     def encode(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Distribution:
         """q(z|x), batch shape (N,); its `mean` and `stddev` are (N, *Z)."""
         with seeded(seed):
-            batch = self._batch(x, y)
+            batch = self._inputs.batch(x, y)
             return self._vae.q_z(batch.x, batch.y)
 
     @torch.no_grad()
@@ -168,19 +151,16 @@ class TrainedVAE:
         Raises InputError for z of another shape, and for labels as `sample` does.
         """
         model = self._vae
-        latents = torch.as_tensor(z, dtype=torch.float32, device=self._device)
-        if latents.shape[1:] != model.z_shape or not len(latents):
-            wanted = ", ".join(map(str, model.z_shape))
-            raise InputError(f"latents must be (N, {wanted}), not {tuple(latents.shape)}.")
+        latents = self._inputs.latents(z, model)
         with seeded(seed):
-            p_x = model.p_x(latents, self._labels(y, len(latents)))
+            p_x = model.p_x(latents, self._inputs.labels(y, len(latents)))
             return p_x.mean if mean else p_x.sample()
 
     @torch.no_grad()
     def reconstruct(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Tensor:
         """The decoder's means at the posterior means of x."""
         with seeded(seed):
-            return self.model.reconstruct(self._batch(x, y)).mean
+            return self.model.reconstruct(self._inputs.batch(x, y)).mean
 
     @torch.no_grad()
     def interpolate(
@@ -193,15 +173,15 @@ class TrainedVAE:
         checked("n", n, Count)
         pair = [as_pixels(torch.as_tensor(image)[None], self.model.x_shape) for image in (a, b)]
         with seeded(seed):
-            ends = self._batch(torch.cat(pair), y)
-            return interpolate(self._vae, ends, n)[1:-1]
+            ends = self._inputs.batch(torch.cat(pair), y)
+            return moves.interpolate(self._vae, ends, n)[1:-1]
 
     @torch.no_grad()
     def traverse(
         self,
         x: Any,
         unit: int | Sequence[int],
-        values: Values | Tensor,
+        values: Sequence[float] | Tensor,
         y: Labels = None,
         *,
         seed: int | None = None,
@@ -213,12 +193,11 @@ class TrainedVAE:
         InputError for a unit that z does not have and for values that are no list of numbers.
         """
         model = self._vae
-        place = place_in(model.z_shape, unit)
-        told = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
-        wanted = torch.tensor(checked("values", told, Values))
+        place = moves.place_in(model.z_shape, unit)
+        told = moves.wanted_values(values)
         with seeded(seed):
-            batch = self._batch(x, y)
-            return traverse(model, codes(model, batch), batch.y, place, wanted)
+            batch = self._inputs.batch(x, y)
+            return moves.traverse(model, moves.codes(model, batch), batch.y, place, told)
 
     @torch.no_grad()
     def transfer(self, x: Any, y: Labels, to: Labels, *, seed: int | None = None) -> Tensor:
@@ -230,17 +209,17 @@ class TrainedVAE:
         InputError for a model whose prior and decoder read no labels, and for labels as `sample`.
         """
         model = self._vae
-        if not draws_by_class(model):
+        if not moves.draws_by_class(model):
             raise InputError(
                 "this model draws x without a label (neither its prior nor its decoder reads one), "
                 "so no image can be re-rendered as another class: train with model=cvae."
             )
         with seeded(seed):
-            batch = self._batch(x, y)
-            classes = self._labels(to, len(batch.x), "to")
+            batch = self._inputs.batch(x, y)
+            classes = self._inputs.labels(to, len(batch.x), "to")
             assert batch.y is not None  # as is told where a model that reads labels is given none
             assert classes is not None
-            return transfer(model, codes(model, batch), batch.y, classes)
+            return moves.transfer(model, moves.codes(model, batch), batch.y, classes)
 
     def log_prob(
         self,
@@ -258,24 +237,9 @@ class TrainedVAE:
         for a point mass as posterior, which has no density.
         """
         checked("num_draws", num_draws, Count)
-        if self.model.likelihood.support is Support.GREY:
-            raise InputError(
-                "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train "
-                "with model/likelihood=bernoulli or continuous_bernoulli for one."
-            )
         with seeded(seed):
             draws = int(torch.randint(2**31, ()))
-            batch = self._batch(x, y)
-            with torch.no_grad():
-                if not self.model(batch[:1], sampled(1)).has_elbo:
-                    raise InputError(
-                        "the posterior is a point mass, which has no density: this model has no "
-                        "log_prob. Train with another model/posterior for one."
-                    )
-            starts = range(0, len(batch.x), 100)
-            batches = (batch[start : start + 100] for start in starts)
-            scored = evidence(self.model, batches, num_draws, memory_mib, draws)
-            return torch.cat([part.log_px for part in scored])
+            return log_evidence(self.model, self._inputs.batch(x, y), num_draws, memory_mib, draws)
 
     @property
     def _vae(self) -> VAE:
@@ -283,25 +247,3 @@ class TrainedVAE:
             kind = type(self.model).__name__
             raise InputError(f"a {kind} has no single latent layer to encode into.")
         return self.model
-
-    @property
-    def _device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    def _batch(self, x: Any, y: Labels) -> Batch:
-        pixels = as_pixels(x, self.model.x_shape)
-        if self.preparation.dequantize and pixels.dtype != torch.uint8:
-            pixels = (pixels * 255).round().to(torch.uint8)
-        prepared = self.preparation(pixels).to(self._device)
-        return Batch(prepared, self._labels(y, len(prepared)), torch.arange(len(prepared)))
-
-    def _labels(
-        self, y: Labels, n: int, name: str = "y", reads_labels: bool | None = None
-    ) -> Tensor | None:
-        if reads_labels is None:
-            reads_labels = self.model.reads_labels
-        if y is not None and not reads_labels:
-            raise InputError(f"this model reads no labels: leave {name} out.")
-        labels = None if y is None else as_labels(y, n, name).to(self._device)
-        self.model.check_labels(labels)
-        return labels

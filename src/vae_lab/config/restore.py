@@ -27,13 +27,13 @@ def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariable
     return rebuilt.eval()
 
 
-def prior_beside(path: Path, model: VAE) -> Standardized | None:
+def prior_beside(path: Path, model: LatentVariableModel) -> Standardized | None:
     """The prior that was fitted to this checkpoint's model afterwards; None where none was.
 
     Raises InputError for one that is damaged, or was fitted to other weights.
     """
     place = prior_path(run_folder(path))
-    if not place.is_file():
+    if not place.is_file() or not isinstance(model, VAE):
         return None
     content = read_prior(place, digest_of(model.state_dict()))
     context = Context(model.x_shape, model.num_classes, model.z_shape)

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import GroupedBound, draw_counts
 from vae_lab.evaluation.metrics import centres
 from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import elbo
 from vae_lab.seeding import reseed
+from vae_lab.support import Support
 from vae_lab.trace import Batch
 
 SHARES = 10
@@ -70,6 +72,30 @@ def evidence(
         value, rate, distortion = terms
         tightening = torch.stack([bound.mean for bound in bounds], 1)
         yield Evidence(value, rate, distortion, *weights.summary(), codes, tightening)
+
+
+def log_evidence(
+    model: LatentVariableModel, batch: Batch, num_draws: int, memory_mib: float, seed: int
+) -> Tensor:
+    """The importance-weighted bound on log p(x) of each datum, (B,), in nats.
+
+    Raises InputError for a model of grey pixels, which has no likelihood, and for a point mass as
+    posterior, which has no density.
+    """
+    if model.likelihood.support is Support.GREY:
+        raise InputError(
+            "cross-entropy on grey pixels is no likelihood: this model has no log_prob. Train with "
+            "model/likelihood=bernoulli or continuous_bernoulli for one."
+        )
+    with torch.no_grad():
+        if not model(batch[:1], sampled(1)).has_elbo:
+            raise InputError(
+                "the posterior is a point mass, which has no density: this model has no log_prob. "
+                "Train with another model/posterior for one."
+            )
+    batches = (batch[start : start + 100] for start in range(0, len(batch.x), 100))
+    scored = evidence(model, batches, num_draws, memory_mib, seed)
+    return torch.cat([part.log_px for part in scored])
 
 
 class _Weights:

@@ -5,14 +5,19 @@ A code stands for a datum: `centre(q(z|x))`. N codes, (N, *Z), give decoder mean
 
 from collections.abc import Sequence
 from operator import index
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import MinLen
 from torch import Tensor
 
+from vae_lab.arguments import checked
 from vae_lab.errors import InputError
 from vae_lab.model import VAE
 from vae_lab.trace import Batch, Shape, centre
+
+Values = Annotated[Sequence[float], MinLen(1), "a list of numbers, such as [-2, 0, 2]"]
 
 
 def codes(model: VAE, batch: Batch) -> Tensor:
@@ -69,6 +74,12 @@ def traverse(model: VAE, z: Tensor, y: Tensor | None, unit: int, values: Tensor)
     moved[:, unit] = values.to(z).repeat(n)
     label = None if y is None else y.repeat_interleave(count)
     return model.p_x(moved.reshape(-1, *z.shape[1:]), label).mean.unflatten(0, (n, count))
+
+
+def wanted_values(values: Sequence[float] | Tensor) -> Tensor:
+    """The values of one unit, (V,). Raises InputError for what is no list of numbers."""
+    told = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
+    return torch.tensor(checked("values", told, Values))
 
 
 def transfer(model: VAE, z: Tensor, y: Tensor, to: Tensor) -> Tensor:
