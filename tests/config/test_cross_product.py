@@ -54,8 +54,14 @@ def job(model: str, posterior: str, prior: str, num_classes: int | None = 10) ->
 
 @torch.no_grad()
 def fits(module: VAEModule) -> bool:
-    """The rule: both are discrete or neither, and p has mass wherever q draws."""
-    (latent,) = module.model(DATA, sampled(20)).latents
+    """The rule: both are discrete or neither, p has mass wherever q draws, and something to learn.
+
+    A point mass has no KL that a prior could learn from.
+    """
+    trace = module.model(DATA, sampled(20))
+    (latent,) = trace.latents
+    if not trace.has_elbo and list(module.model.prior.parameters()):
+        return False
     same = is_discrete(latent.q) == is_discrete(latent.p)
     return same and bool((latent.p.log_prob(latent.z) > -torch.inf).all())
 
