@@ -77,6 +77,11 @@ def test_a_notebook_takes_other_data(notebook: Path) -> None:
 
 
 @each_notebook
+def test_the_readme_names_a_notebook(notebook: Path) -> None:
+    assert f"`{notebook.stem}`" in (ROOT / "README.md").read_text()
+
+
+@each_notebook
 def test_nothing_tells_when_or_with_what_a_notebook_ran(notebook: Path) -> None:
     content = json.loads(notebook.read_text())
     assert content["metadata"] == {

@@ -45,9 +45,9 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each training was given."""
     seen, whole = [], module._trained
 
-    def counted(network: nn.Sequential, images: Images, name: str) -> nn.Sequential:
+    def counted(network: nn.Sequential, images: Images, *rest: object) -> nn.Sequential:
         seen.append(len(images))
-        return whole(network, images, name)
+        return whole(network, images, *rest)
 
     monkeypatch.setattr(module, "_trained", counted)
     return seen
@@ -179,6 +179,7 @@ def test_how_long_it_takes_is_told_once(
     cache: Callable, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "_TOLD_AFTER", 2)
+    classifier_for(bars(1, 8, 8), limit=40, quiet=True)
     for _ in range(2):
         classifier_for(bars(1, 8, 8))
     (line,) = capsys.readouterr().err.splitlines()

@@ -82,7 +82,10 @@ def can_be_classified(data: ImageDataModule, limit: int | None = None) -> bool:
 
 
 def classifier_for(
-    data: ImageDataModule, device: torch.device | str = "cpu", limit: int | None = None
+    data: ImageDataModule,
+    device: torch.device | str = "cpu",
+    limit: int | None = None,
+    quiet: bool = False,
 ) -> Classifier:
     """The classifier of a data set: from the cache; else trained, which one line says, and kept.
 
@@ -95,6 +98,7 @@ def classifier_for(
         data: Images with labels, and a test split.
         device: Where it is trained, and is to serve.
         limit: Train on at most so many images, and test on as many; they are drawn at random.
+        quiet: No line.
 
     Raises:
         InputError: For data without labels, or that are no images.
@@ -112,7 +116,8 @@ def classifier_for(
         with suppress(Exception):  # there is none, or it is damaged
             return _read(path, network().to(device))
         reseed(device, _SEED, "classifier")
-        trained = _trained(network().to(device), train, name)
+        console = Console(stderr=True, quiet=quiet)
+        trained = _trained(network().to(device), train, name, console)
     right = torch.eq(_outputs(trained, of_images(test)).argmax(1), _labels(test))
     found = Classifier(trained, float(right.double().mean()), len(test), len(train))
     _write(found, path)
@@ -155,7 +160,9 @@ def _small(x: Tensor) -> Tensor:
     return x if size == (height, width) else adaptive_avg_pool2d(x, size)
 
 
-def _trained(network: nn.Sequential, images: ImageSet, name: str) -> nn.Sequential:
+def _trained(
+    network: nn.Sequential, images: ImageSet, name: str, console: Console
+) -> nn.Sequential:
     """The network, in eval mode, trained on images that are shifted at random."""
     device, labels = next(network.parameters()).device, _labels(images)
     per_epoch = -(-len(images) // _BATCH)
@@ -170,7 +177,7 @@ def _trained(network: nn.Sequential, images: ImageSet, name: str) -> nn.Sequenti
         if step == _TOLD_AFTER:
             seconds = (time.monotonic() - started) * steps / step
             line = f"Trains a classifier on {len(images)} images of {name}, once: {seconds:.0f} s."
-            say(Console(stderr=True), line)
+            say(console, line)
         x = _small(AS_STORED(images.gather(index)[0].to(device)))
         loss = cross_entropy(network(_shifted(x)), labels[index].to(device))
         optimizer.zero_grad()
