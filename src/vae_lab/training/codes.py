@@ -108,9 +108,10 @@ def fit(
     Raises:
         InputError: Where the NLL is NaN or infinite.
     """
-    best, kept = _worth(prior, held_out, 0), copy.deepcopy(prior.state_dict())
+    wrong = "from the start: the model's codes are no numbers, choose another checkpoint"
+    best, kept = _worth(prior, held_out, wrong), copy.deepcopy(prior.state_dict())
     prior.start_from(train.z, train.y, settings.seed)
-    if (found := _worth(prior, held_out, 0)) < best:
+    if (found := _worth(prior, held_out, wrong)) < best:
         best, kept = found, copy.deepcopy(prior.state_dict())
     prior.load_state_dict(kept)
     watch(0, best)
@@ -121,7 +122,8 @@ def fit(
             optimizer.zero_grad()
             nll(prior, train[items]).mean().backward()
             optimizer.step()
-        found = _worth(prior, held_out, epoch)
+        wrong = f"in epoch {epoch}: try a smaller fit_prior.lr"
+        found = _worth(prior, held_out, wrong)
         watch(epoch, found)
         if found < best:
             best, best_epoch, kept = found, epoch, copy.deepcopy(prior.state_dict())
@@ -131,11 +133,9 @@ def fit(
     return best_epoch
 
 
-def _worth(prior: PriorOf, held_out: Codes, epoch: int) -> float:
-    """The mean NLL of held-out codes. Raises InputError where that is NaN or infinite."""
+def _worth(prior: PriorOf, held_out: Codes, wrong: str) -> float:
+    """The mean NLL of held-out codes. Raises InputError, which says `wrong`, where it is no number."""
     found = float(nll_of_all(prior, held_out).mean())
     if not abs(found) < float("inf"):
-        raise InputError(
-            f"the prior became NaN or infinite in epoch {epoch}: try a smaller fit_prior.lr."
-        )
+        raise InputError(f"the NLL of the codes is NaN or infinite {wrong}.")
     return found

@@ -26,8 +26,8 @@ def gaussians_of(
 ) -> Gaussians | None:
     """The mixture that explains vectors, by maximum likelihood; None of too few of them.
 
-    A local maximum, found by scikit-learn from k-means on: Dempster, Laird and Rubin, Maximum Likelihood from
-    Incomplete Data via the EM Algorithm, 1977.
+    A local maximum, which scikit-learn finds from k-means on: Dempster, Laird and Rubin, Maximum
+    Likelihood from Incomplete Data via the EM Algorithm, 1977.
 
     Args:
         z: (N, D), with a variance of about 1: 0.001 is added to those of each component.
