@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
+FIRST = ("model", "data")  # what is chosen before all else; Hydra wants another order
 BEGIN, END = "<!-- written by make docs -->\n", "<!-- until here -->\n"
 
 
@@ -42,7 +43,8 @@ def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str,
 def table(conf: Path) -> str:
     """All choices, neighbours of the same options in one row."""
     lines = ["| choice | options (first the default, where there is one) |\n| --- | --- |\n"]
-    for rest, same in groupby(rows(conf, "", ["train"]), key=lambda row: row[1]):
+    every = sorted(rows(conf, "", ["train"]), key=_place)
+    for rest, same in groupby(every, key=lambda row: row[1]):
         lines.append(f"| {', '.join(group for group, _ in same)}{rest}\n")
     return "".join(lines)
 
@@ -51,6 +53,11 @@ def updated(readme: str, conf: Path) -> str:
     """The README with the table that belongs there."""
     before, _, rest = readme.partition(BEGIN)
     return before + BEGIN + "\n" + table(conf) + "\n" + END + rest.partition(END)[2]
+
+
+def _place(row: tuple[str, str]) -> int:
+    group = row[0].strip("`").partition("/")[0]
+    return FIRST.index(group) if group in FIRST else len(FIRST)
 
 
 def _code(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from vae_lab.commands import main as console
 
 SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
 COMMANDS = (
-    "train", "evaluate", "gradients", "fit_prior", "export", "table", "estimators", "dashboard",
+    "train", "evaluate", "fit_prior", "gradients", "export", "table", "estimators", "dashboard",
 )  # fmt: skip
 PLAIN = ("table", "estimators", "dashboard")  # without Hydra
 

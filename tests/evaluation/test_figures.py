@@ -165,7 +165,9 @@ def test_curves_show_every_epoch_that_was_noted_and_units_in_order() -> None:
     bars = by_title["KL of each unit of z"].patches
     assert [bar.get_height() for bar in bars] == [2.0, 1.0, 0.5]
     assert by_title["KL of each unit of z"].get_title().endswith(", after epoch 4")
-    assert curves({1: {"train/elbo": -1.0}}, [])  # neither validation nor a KL of units
+    assert curves(
+        {1: {"train/distortion": 1.0}}, []
+    )  # a point mass; neither validation nor a KL of units
 
 
 def test_the_noise_stands_above_what_it_is_traded_for() -> None:

@@ -245,7 +245,7 @@ def test_labels_that_matter_cost_nats_when_shuffled(
     far, floor = (
         report["estimates"][f"frechet_distance_{name}"] for name in ("samples", "train_images")
     )
-    assert far["value"] - floor["value"] > 5 * far["standard_error"] > 0
+    assert far["value"] - floor["value"] > 2 * far["standard_error"] > 0
     assert report["estimates"]["classifier_accuracy_samples_fitted_prior"]["value"] > 0.8
     assert len(report["notes"]) == 4  # on the classifier, distances, the fitted prior, the probes
 

@@ -27,6 +27,11 @@ flow = partial(FlowPrior, transforms=2, widths=[16])
 PRIORS: list[Callable[[Context], Prior]] = [mixture, flow, vamp]
 
 
+def test_distributions_of_others_are_validated_as_ever() -> None:
+    with pytest.raises(ValueError, match="Expected parameter scale"):
+        Normal(0.0, -1.0)
+
+
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("z_shape", [(4,), (1,), (2, 3)])
 def test_contract(prior: Callable[[Context], Prior], z_shape: tuple[int, ...]) -> None:

@@ -51,7 +51,7 @@ class ScoreFunction(Estimator):
         if objective.reads_batch:
             raise InputError(
                 "estimator=score_function needs an objective whose value of one datum depends on "
-                f"no other, which {type(objective).__name__} is not: say estimator=pathwise."
+                "no other: say estimator=pathwise."
             )
         fixed, together = values.detach(), objective.reduce(values)
         scores = [latent.q.log_prob(latent.z) for latent in trace.latents]

@@ -64,8 +64,6 @@ def curves(epochs: Mapping[int, Mapping[str, float]], kl: Sequence[float]) -> Fi
     panels = figure.subplot_mosaic([["elbo", "rate", "distortion"], ["active_units", "kl", "kl"]])
     for name in PANELS:
         _over_epochs(panels[name], epochs, name)
-        if not panels[name].lines:
-            _say(panels[name], "there is none")
         panels[name].set_xlabel("epoch")
     panels["distortion"].legend()  # which every model has
     panels["active_units"].yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -99,17 +97,19 @@ def noise(
     top.legend()
     for axes, name in zip(below, ("rate", "distortion"), strict=True):
         _over_epochs(axes, epochs, name)
-    below[0].legend()
+    below[-1].legend()  # distortion, which every model has
     below[-1].set_xlabel("epoch")
     return figure
 
 
 def _over_epochs(axes: Axes, epochs: Mapping[int, Mapping[str, float]], name: str) -> None:
-    """A metric of training and validation."""
+    """A metric of training and validation; a point mass has no ELBO and no rate."""
     for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
         points = [(e, m[f"{split}/{name}"]) for e, m in epochs.items() if f"{split}/{name}" in m]
         if points:
             axes.plot(*zip(*points, strict=True), ".-", color=colour, label=split)
+    if not axes.lines:
+        _say(axes, "there is none")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(PANELS[name], fontsize=10)
 

@@ -134,7 +134,7 @@ def fit(
 
 
 def _worth(prior: PriorOf, held_out: Codes, wrong: str) -> float:
-    """The mean NLL of held-out codes. Raises InputError, which says `wrong`, where it is no number."""
+    """The mean NLL of held-out codes. Raises InputError, ending in `wrong`, where that is NaN."""
     found = float(nll_of_all(prior, held_out).mean())
     if not abs(found) < float("inf"):
         raise InputError(f"the NLL of the codes is NaN or infinite {wrong}.")

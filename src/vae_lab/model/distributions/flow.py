@@ -4,13 +4,36 @@ Papamakarios et al., Normalizing Flows for Probabilistic Modeling and Inference,
 (https://arxiv.org/abs/1912.02762). The flows themselves are zuko's.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
-from zuko.distributions import NormalizingFlow
 
 from vae_lab.model.distributions import Size
 from vae_lab.trace import Shape, full_precision
+
+_VALIDATES = Distribution._validate_args  # importing zuko turns it off, for everybody's
+from zuko.distributions import NormalizingFlow  # noqa: E402
+from zuko.flows import MAF  # noqa: E402
+
+Distribution.set_default_validate_args(_VALIDATES)
+
+__all__ = ["FlowDistribution", "NormalizingFlow", "coupling"]
+
+
+def coupling(units: int, context: int, transforms: int, widths: Sequence[int]) -> MAF:
+    """An affine coupling flow: Dinh et al., Density Estimation Using Real NVP, 2017.
+
+    Two passes make it one: draws cost two evaluations, not one for every unit.
+
+    Args:
+        units: Of the vectors it is over.
+        context: How many numbers it reads beside; 0: none.
+        transforms: How many couplings, each of which has the two halves change roles.
+        widths: Hidden layers of each coupling's network.
+    """
+    return MAF(units, context, transforms=transforms, passes=2, hidden_features=widths)
 
 
 class FlowDistribution(Distribution):

@@ -8,11 +8,9 @@ from math import prod
 
 from torch import Tensor
 from torch.distributions import Distribution
-from zuko.distributions import NormalizingFlow
-from zuko.flows import MAF
 
 from vae_lab.arguments import Count, Widths
-from vae_lab.model.distributions.flow import FlowDistribution
+from vae_lab.model.distributions.flow import FlowDistribution, NormalizingFlow, coupling
 from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.family import Family, soft_bound
 from vae_lab.trace import Shape
@@ -41,10 +39,7 @@ class FlowPosterior(Family):
         """
         super().__init__(event_shape)
         self.units, self.features = prod(event_shape), features
-        # Two passes are a coupling: draws cost two evaluations, not one for every unit of z.
-        self.flow = MAF(
-            self.units, features, transforms=transforms, passes=2, hidden_features=widths
-        )
+        self.flow = coupling(self.units, features, transforms, widths)
 
     @property
     def param_shape(self) -> Shape:

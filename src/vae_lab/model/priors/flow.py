@@ -4,11 +4,10 @@ from math import prod
 
 from torch import Tensor
 from torch.distributions import Distribution
-from zuko.flows import MAF
 
 from vae_lab.arguments import Count, Widths
 from vae_lab.model.context import Context
-from vae_lab.model.distributions.flow import FlowDistribution
+from vae_lab.model.distributions.flow import FlowDistribution, coupling
 from vae_lab.model.priors.base import Prior
 
 
@@ -29,8 +28,7 @@ class FlowPrior(Prior):
             widths: Hidden layers of each coupling's network.
         """
         super().__init__(context)
-        # Two passes are a coupling: draws cost two evaluations, not one for every unit of z.
-        self.flow = MAF(prod(self.z_shape), transforms=transforms, passes=2, hidden_features=widths)
+        self.flow = coupling(prod(self.z_shape), 0, transforms, widths)
 
     def forward(self, y: Tensor | None) -> Distribution:
         return FlowDistribution(self.flow(), self.z_shape)
