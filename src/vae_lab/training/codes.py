@@ -31,7 +31,7 @@ class FitSettings:
         patience: Epochs without a better NLL of the held-out codes, after which it stops.
         lr: Adam's.
         batch_size: Codes a step.
-        seed: Of the prior's weights, the codes that are drawn, and their order.
+        seed: Of the prior's weights, where EM starts, the codes that are drawn, and their order.
     """
 
     epochs: Count
