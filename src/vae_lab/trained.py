@@ -20,6 +20,7 @@ from vae_lab.evaluation.evidence import log_evidence
 from vae_lab.evaluation.inputs import Inputs, Labels
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.priors.standardized import Standardized
+from vae_lab.model.sampler import Sampler, from_fitted_prior, from_own_prior
 from vae_lab.seeding import seeded
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint, run_folder
 from vae_lab.storage.prior_file import prior_path
@@ -76,6 +77,12 @@ class TrainedVAE:
         """
         return None if self.path is None else prior_beside(self.path, self.model)
 
+    @property
+    def fitted_sampler(self) -> Sampler | None:
+        """Samples from that prior. Raises InputError as `fitted_prior` does."""
+        prior = self.fitted_prior
+        return None if prior is None else from_fitted_prior(self._vae, prior)
+
     def __repr__(self) -> str:
         model, record = self.model, self.record
         z = f"z {model.z_shape}" if isinstance(model, VAE) else f"{model.num_units} latent units"
@@ -121,18 +128,11 @@ class TrainedVAE:
         none is read, and a fitted prior that is damaged or of other weights.
         """
         checked("n", n, Count)
-        prior = self.fitted_prior if fitted else None
-        reads_labels = self.model.reads_labels or (prior is not None and prior.reads_labels)
+        sampler = (self.fitted_sampler if fitted else None) or from_own_prior(self.model)
         with seeded(seed):
-            if y is None and reads_labels:
+            if y is None and sampler.reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
-            labels = self._inputs.labels(y, n, reads_labels=reads_labels)
-            p_z = None if prior is None else prior(labels)
-            p_x = (
-                self.model.sample(n, labels)
-                if p_z is None
-                else self._vae.sample_from(p_z, n, labels)
-            )
+            p_x = sampler.draw(n, self._inputs.labels(y, n, reads_labels=sampler.reads_labels))
             return p_x.mean if mean else p_x.sample()
 
     @torch.no_grad()

@@ -13,7 +13,7 @@ import pytest
 import torch
 from conftest import QUICK
 
-from vae_lab import InputError, train
+from vae_lab import InputError, fit_prior, train
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
 from vae_lab.evaluation.codes import Codes, code_estimates
@@ -231,7 +231,9 @@ def test_the_batch_size_and_the_memory_change_nothing_but_noise(
 def test_labels_that_matter_cost_nats_when_shuffled(
     conditional_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = evaluate(conditional_run, tmp_path, "samples_per_class=20", "frechet=true")
+    run = shutil.copytree(conditional_run, tmp_path / "run")
+    fit_prior(run, ["model/prior=class_mixture", "model.prior.components=1"], quiet=True)
+    report = evaluate(run, tmp_path, "samples_per_class=20", "frechet=true")
     assert report["measure"]["conditional"]
     assert "q(z|x, y) was given the label" in " ".join(capsys.readouterr().out.split())
     lost = report["estimates"]["elbo_lost_by_shuffled_labels"]
@@ -244,9 +246,8 @@ def test_labels_that_matter_cost_nats_when_shuffled(
         report["estimates"][f"frechet_distance_{name}"] for name in ("samples", "train_images")
     )
     assert far["value"] - floor["value"] > 2 * far["standard_error"] > 0
-    codes = report["estimates"]["classifier_accuracy_samples_of_codes"]
-    assert codes["value"] > 0.8
-    assert len(report["notes"]) == 4  # on the classifier, the codes, the distances and the probes
+    assert report["estimates"]["classifier_accuracy_samples_fitted_prior"]["value"] > 0.8
+    assert len(report["notes"]) == 4  # on the classifier, distances, the fitted prior, the probes
 
 
 def test_a_model_without_labels_is_compared_with_test_images_by_option(
@@ -271,9 +272,15 @@ def test_shuffling_costs_as_much_in_batches_of_one(conditional_run: Path, tmp_pa
     assert min(lost) > 2
 
 
-def test_a_single_item_has_no_standard_error(digits_run: Path, tmp_path: Path) -> None:
-    report = evaluate(digits_run, tmp_path, "limit=1")
+def test_a_single_item_has_no_standard_error_and_a_damaged_prior_is_not_judged(
+    digits_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(digits_run, tmp_path / "run")
+    torch.save({"format": 1}, run / "prior.ckpt")
+    report = evaluate(run, tmp_path, "limit=1")
     assert report["estimates"]["nll"]["standard_error"] is None
+    (note,) = report["notes"]
+    assert re.match(r"the prior that was fitted afterwards is not judged: .*is incomplete", note)
     assert "NaN" not in (tmp_path / "evaluation.json").read_text()
 
 

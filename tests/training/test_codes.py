@@ -10,7 +10,7 @@ from torch.distributions import Independent, Normal
 from vae_lab import InputError
 from vae_lab.model.context import Context
 from vae_lab.model.posteriors import PointMass
-from vae_lab.model.priors import ClassMeans, StandardNormal
+from vae_lab.model.priors import ClassMeans, ClassMixture, StandardNormal
 from vae_lab.model.priors.standardized import Standardized
 from vae_lab.training.codes import Codes, FitSettings, codes, fit, nll, nll_of_all
 
@@ -44,7 +44,7 @@ def test_a_prior_by_class_finds_the_mean_of_each_class() -> None:
     told: list[float] = []
     best = fit(prior, train, held_out, SETTINGS, lambda epoch, value: told.append(value))
     after = nll_of_all(prior, held_out)
-    assert float(after.mean()) == min(told) == told[best - 1] < before
+    assert float(after.mean()) == min(told) == told[best] < before
     found = prior(torch.arange(3)).sample((2000,)).mean(0)
     expected = torch.stack([train.z[train.y == y].mean(0) for y in range(3)])
     torch.testing.assert_close(found, expected, atol=0.3, rtol=0)
@@ -61,6 +61,30 @@ def test_it_stops_where_held_out_codes_gain_no_more() -> None:
     assert epochs[-1] == best + 3 < 500
 
 
+def test_a_mixture_starts_where_gradients_find_little_more() -> None:
+    train, held_out = clusters(3000), clusters(3000)
+    prior = Standardized(ClassMixture(CONTEXT, components=1))
+    prior.standardize(train.z)
+    told: dict[int, float] = {}
+    settings = FitSettings(epochs=2, patience=2, lr=0.003, batch_size=256, seed=0)
+    best = fit(prior, train, held_out, settings, told.__setitem__)
+    entropy = 1 + math.log(2 * math.pi)  # of two units of variance 1
+    assert abs(told[0] - entropy) < 5 / math.sqrt(3000)  # the deviation of a code's NLL is 1
+    assert min(told.values()) == told[best] > told[0] - 0.01
+
+
+def test_a_start_that_held_out_codes_like_less_is_not_taken() -> None:
+    train, held_out = clusters(40), clusters(500)
+    elsewhere = Codes(train.z.flip(1) + 200, train.y)  # of which EM knows more than is good
+    prior = Standardized(ClassMixture(CONTEXT, components=3))
+    prior.standardize(held_out.z)
+    before = float(nll_of_all(prior, held_out).mean())
+    told: list[float] = []
+    settings = FitSettings(epochs=1, patience=1, lr=1e-9, batch_size=64, seed=0)
+    fit(prior, elsewhere, held_out, settings, lambda epoch, value: told.append(value))
+    assert told[0] == before
+
+
 def test_a_fit_that_diverges_is_told() -> None:
     train = clusters(64)
     with pytest.raises(InputError, match=r"infinite in epoch 1: try a smaller fit_prior\.lr"):
@@ -68,6 +92,8 @@ def test_a_fit_that_diverges_is_told() -> None:
             Standardized(ClassMeans(CONTEXT)), Codes(train.z * torch.nan, train.y), train,
             SETTINGS,
         )  # fmt: skip
+    with pytest.raises(InputError, match="infinite from the start: the model's codes are no numb"):
+        fit(Standardized(ClassMeans(CONTEXT)), train, Codes(train.z * torch.nan, train.y), SETTINGS)
 
 
 def test_codes_are_draws_of_q_and_of_a_point_mass_its_values() -> None:

@@ -24,6 +24,7 @@ from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
+from vae_lab.model.sampler import Sampler
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
@@ -60,6 +61,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
     settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
     device = device_of(asked, "evaluate")
     trained = load(path, device)
+    fitted, not_judged = _fitted_sampler(trained)
     data = run_data(trained, asked, "evaluate")
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
@@ -69,7 +71,8 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
         if (out / "evaluation.json").is_dir():
             raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
     started = time.monotonic()
-    scores = score(trained.model, trained.preparation, data, settings)
+    scores = score(trained.model, trained.preparation, data, settings, fitted)
+    scores.notes.extend(not_judged)
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},
         "bound": {k: asdict(estimate) for k, estimate in scores.bound.items()},
@@ -86,6 +89,14 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
             figures["bound"] = bound(scores.bound)
         save_figures(figures, out / "evaluation")
     _print(report, scores.draws, out)
+
+
+def _fitted_sampler(trained: TrainedVAE) -> tuple[Sampler | None, list[str]]:
+    """From the prior fitted afterwards, if one was; a note where it is of no use here."""
+    try:
+        return trained.fitted_sampler, []
+    except InputError as error:
+        return None, [f"the prior that was fitted afterwards is not judged: {error}"]
 
 
 def _cannot_write(out: Path, error: Exception) -> InputError | None:

@@ -41,7 +41,7 @@ class FittedPrior:
 
     path: Path  # of prior.ckpt
     nll: dict[str, Estimate]  # of the validation data's codes, in nats, under each prior by name
-    epoch: int  # the best, counted from 1
+    epoch: int  # the best, counted from 1; 0 where none was better than the start
 
     def load(self) -> TrainedVAE:
         """The trained model with its prior. See `vae_lab.load`."""
@@ -163,4 +163,5 @@ def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) ->
         error = "" if found.standard_error is None else f"{found.standard_error:.2f}"
         table.add_row(name, f"{found.value:.2f}", error)
     console.print(table)
-    say(console, f"Epoch {epoch} was the best. Written: {out}. vae_lab.load samples from it.")
+    best = f"Epoch {epoch} was the best" if epoch else "No epoch was better than the start"
+    say(console, f"{best}. Written: {out}. vae_lab.load samples from it.")

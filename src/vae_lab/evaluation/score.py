@@ -21,6 +21,7 @@ from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
+from vae_lab.model.sampler import Sampler, from_own_prior
 from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
@@ -83,6 +84,7 @@ def score(
     preparation: Preparation,
     data: ImageDataModule,
     settings: ScoreSettings,
+    fitted: Sampler | None = None,
 ) -> Scores:
     """Score a model on the test split.
 
@@ -91,6 +93,7 @@ def score(
         preparation: From pixels to the model's x: bits per dimension depend on it.
         data: Those that the model was trained with.
         settings: How.
+        fitted: From a prior that was fitted afterwards: its samples are judged beside the model's.
     """
     support, seed, memory = model.likelihood.support, settings.seed, settings.memory_mib
     device = next(model.parameters()).device
@@ -136,7 +139,10 @@ def score(
         if has_elbo:
             lost = every.elbo - shuffled.elbo
             estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
-    judged = judge(model, data, settings.samples_per_class, settings.frechet, settings.limit, seed)
+    judged = judge(
+        from_own_prior(model), fitted, data, settings.samples_per_class, settings.frechet,
+        settings.limit, seed,
+    )  # fmt: skip
     test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
     known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
     estimates |= judged.estimates | known

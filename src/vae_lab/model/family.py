@@ -57,3 +57,12 @@ def soft_bound(value: Tensor, bound: float) -> Tensor:
     tensor([0.1000, 7.0000])
     """
     return bound * torch.tanh(value / bound)
+
+
+def before_soft_bound(bounded: Tensor, bound: float) -> Tensor:
+    """What `soft_bound` squashes to these values, kept 0.1 % away from +-bound.
+
+    >>> soft_bound(before_soft_bound(torch.tensor([-3.0, 100.0]), 7.0), 7.0)
+    tensor([-3.0000,  6.9930])
+    """
+    return bound * torch.atanh((bounded / bound).clamp(-0.999, 0.999))

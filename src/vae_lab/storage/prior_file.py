@@ -58,6 +58,6 @@ def read_prior(path: Path, weights: str) -> dict[str, Any]:
             raise InputError(f"{path} is incomplete ({', '.join(lacks)}): {fix}.")
     if content["weights"] != weights:
         raise InputError(
-            f"{path} was fitted to other weights than these: {fix}, or say fitted=False."
+            f"{path} was fitted to other weights than these: {fix}; or sample with fitted=False."
         )
     return content

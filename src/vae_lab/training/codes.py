@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, Positive, Seed, check_fields
 from vae_lab.errors import InputError
 from vae_lab.model import VAE
+from vae_lab.model.priors.standardized import Standardized
 from vae_lab.seeding import reseed, seeded_generator
 from vae_lab.trace import Batch, full_precision
 
@@ -30,7 +31,7 @@ class FitSettings:
         patience: Epochs without a better NLL of the held-out codes, after which it stops.
         lr: Adam's.
         batch_size: Codes a step.
-        seed: Of the prior's weights, the codes that are drawn, and their order.
+        seed: Of the prior's weights, where EM starts, the codes that are drawn, and their order.
     """
 
     epochs: Count
@@ -83,7 +84,7 @@ def nll_of_all(prior: PriorOf, some: Codes, batch_size: int = 1000) -> Tensor:
 
 
 def fit(
-    prior: nn.Module,
+    prior: Standardized,
     train: Codes,
     held_out: Codes,
     settings: FitSettings,
@@ -91,32 +92,38 @@ def fit(
 ) -> int:
     """Maximise the likelihood of codes; the prior keeps the weights that held-out ones like best.
 
+    It starts from the codes where it can, as mixtures do by EM, unless held-out ones like it less
+    so, which happens where codes are few; Adam goes on from there.
+
     Args:
-        prior: A `PriorOf` with weights, such as a `Standardized` one.
+        prior: What is fitted, in units that are those of the codes.
         train: What it is fitted to.
         held_out: What says when to stop.
         settings: How.
-        watch: Is told each epoch, from 1, and the mean NLL of the held-out codes after it.
+        watch: Is told each epoch, and the mean NLL of the held-out codes after it; 0 is the start.
 
     Returns:
-        The best epoch.
+        The best epoch, 0 where none was better than the start.
 
     Raises:
         InputError: Where the NLL is NaN or infinite.
     """
-    optimizer = torch.optim.Adam(prior.parameters(), lr=settings.lr)
-    best, best_epoch, kept = float("inf"), 0, copy.deepcopy(prior.state_dict())
+    wrong = "from the start: the model's codes are no numbers, choose another checkpoint"
+    best, kept = _worth(prior, held_out, wrong), copy.deepcopy(prior.state_dict())
+    prior.start_from(train.z, train.y, settings.seed)
+    if (found := _worth(prior, held_out, wrong)) < best:
+        best, kept = found, copy.deepcopy(prior.state_dict())
+    prior.load_state_dict(kept)
+    watch(0, best)
+    optimizer, best_epoch = torch.optim.Adam(prior.parameters(), lr=settings.lr), 0
     for epoch in range(1, settings.epochs + 1):
         order = torch.randperm(len(train.z), generator=seeded_generator(settings.seed, epoch))
         for items in order.to(train.z.device).split(settings.batch_size):
             optimizer.zero_grad()
             nll(prior, train[items]).mean().backward()
             optimizer.step()
-        found = float(nll_of_all(prior, held_out).mean())
-        if not abs(found) < float("inf"):
-            raise InputError(
-                f"the prior became NaN or infinite in epoch {epoch}: try a smaller fit_prior.lr."
-            )
+        wrong = f"in epoch {epoch}: try a smaller fit_prior.lr"
+        found = _worth(prior, held_out, wrong)
         watch(epoch, found)
         if found < best:
             best, best_epoch, kept = found, epoch, copy.deepcopy(prior.state_dict())
@@ -124,3 +131,11 @@ def fit(
             break
     prior.load_state_dict(kept)
     return best_epoch
+
+
+def _worth(prior: PriorOf, held_out: Codes, wrong: str) -> float:
+    """The mean NLL of held-out codes. Raises InputError, ending in `wrong`, where that is NaN."""
+    found = float(nll_of_all(prior, held_out).mean())
+    if not abs(found) < float("inf"):
+        raise InputError(f"the NLL of the codes is NaN or infinite {wrong}.")
+    return found

@@ -28,6 +28,19 @@ class Prior(nn.Module, ABC):
         """Start from data, where the prior does: `take(n)` gives n training data at random."""
         return
 
+    def start_from(self, z: Tensor, y: Tensor | None, seed: int) -> None:
+        """Start where codes lie, where the prior can: `fit_prior` goes on from there.
+
+        Args:
+            z: Codes, (N, *Z), every unit with mean 0 and variance 1.
+            y: Their labels, (N,), where the data have some.
+            seed: Of what is random in it.
+
+        Raises:
+            InputError: Of a prior that reads labels, where there are none.
+        """
+        return
+
     @abstractmethod
     def forward(self, y: Tensor | None) -> Distribution:
         """The prior over z, batch shape () or, for labels y (B,), (B,)."""

@@ -4,13 +4,18 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
+from torch.distributions import Categorical, Distribution, MixtureSameFamily
 
 from vae_lab.arguments import Count
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
-from vae_lab.model.family import soft_bound
+from vae_lab.model.distributions.multivariate_normal import full_normal
+from vae_lab.model.family import before_soft_bound, soft_bound
+from vae_lab.model.labels import needed_classes, needed_label
 from vae_lab.model.priors.base import Prior
+from vae_lab.model.priors.em import gaussians_of
+
+_BOUND = 7.0  # of the log of L's diagonal
 
 
 class ClassMixture(Prior):
@@ -27,30 +32,40 @@ class ClassMixture(Prior):
     def __init__(self, context: Context, components: Count) -> None:
         """Raises InputError where the data have no classes, or z is no vector."""
         super().__init__(context)
-        if context.num_classes is None:
-            raise InputError(
-                "a prior with a mixture per class needs labels, but the data have none: choose "
-                "data with labels, or model/prior=standard_normal."
-            )
+        num_classes = needed_classes(context.num_classes, "model/prior=standard_normal")
         if len(self.z_shape) != 1:
             units = prod(self.z_shape)
             raise InputError(
                 f"a prior with full covariances needs a vector z: set model.z_shape=[{units}]."
             )
-        size, units = (context.num_classes, components), self.z_shape[0]
+        size, units = (num_classes, components), self.z_shape[0]
         self.logits = nn.Parameter(torch.zeros(size))
         self.mu = nn.Parameter(torch.randn(*size, units))
         self.log_diagonal = nn.Parameter(torch.zeros(*size, units))
         self.below = nn.Parameter(torch.zeros(*size, units, units))  # of L; the rest is not read
 
+    @torch.no_grad()
+    def start_from(self, z: Tensor, y: Tensor | None, seed: int) -> None:
+        """By EM, class by class; one of no more codes than components stays as it is."""
+        labels = needed_label(y)
+        for label in range(len(self.mu)):
+            found = gaussians_of(z[labels == label], self.mu.shape[1], "full", seed)
+            if found is None:
+                continue
+            scale_tril = torch.linalg.cholesky(found.covariance)
+            log_diagonal = scale_tril.diagonal(dim1=-2, dim2=-1).log()
+            self.logits[label] = found.log_weights
+            self.mu[label] = found.mu
+            self.log_diagonal[label] = before_soft_bound(log_diagonal, _BOUND)
+            self.below[label] = scale_tril
+
     def forward(self, y: Tensor | None) -> Distribution:
         """Raises InputError without labels."""
-        if y is None:
-            raise InputError("this model's prior reads labels: give it y.")
-        diagonal = soft_bound(self.log_diagonal, 7.0).exp()
+        y = needed_label(y)
+        diagonal = soft_bound(self.log_diagonal, _BOUND).exp()
         scale_tril = self.below.tril(-1) + torch.diag_embed(diagonal)
         return MixtureSameFamily(
             Categorical(logits=self.logits[y], validate_args=False),
-            MultivariateNormal(self.mu[y], scale_tril=scale_tril[y], validate_args=False),
+            full_normal(self.mu[y], scale_tril[y]),
             validate_args=False,
         )

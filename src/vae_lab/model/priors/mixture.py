@@ -7,8 +7,11 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily
 from vae_lab.arguments import Count
 from vae_lab.model.context import Context
 from vae_lab.model.distributions.normal import diagonal_normal
-from vae_lab.model.family import soft_bound
+from vae_lab.model.family import before_soft_bound, soft_bound
 from vae_lab.model.priors.base import Prior
+from vae_lab.model.priors.em import gaussians_of
+
+_BOUND = 7.0  # of log sigma
 
 
 class Mixture(Prior):
@@ -26,8 +29,19 @@ class Mixture(Prior):
         self.mu = nn.Parameter(torch.randn(components, *self.z_shape))
         self.log_sigma = nn.Parameter(torch.zeros(components, *self.z_shape))
 
+    @torch.no_grad()
+    def start_from(self, z: Tensor, y: Tensor | None, seed: int) -> None:
+        """By EM; of no more codes than components, not at all."""
+        found = gaussians_of(z.flatten(1), len(self.logits), "diag", seed)
+        if found is None:
+            return
+        self.logits.copy_(found.log_weights)
+        self.mu.copy_(found.mu.view_as(self.mu))
+        log_sigma = before_soft_bound(found.covariance.log() / 2, _BOUND)
+        self.log_sigma.copy_(log_sigma.view_as(self.log_sigma))
+
     def forward(self, y: Tensor | None) -> Distribution:
-        sigma = soft_bound(self.log_sigma, 7.0).exp()
+        sigma = soft_bound(self.log_sigma, _BOUND).exp()
         return MixtureSameFamily(
             Categorical(logits=self.logits, validate_args=False),
             diagonal_normal(self.mu, sigma, len(self.z_shape)),

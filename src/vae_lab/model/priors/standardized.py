@@ -34,6 +34,10 @@ class Standardized(nn.Module):
         self.loc.copy_(z.mean(0))
         self.scale.copy_(z.std(0).clamp(min=1e-6))  # a unit that says nothing has a density too
 
+    def start_from(self, z: Tensor, y: Tensor | None, seed: int) -> None:
+        """Have the prior of u start from codes, (N, *Z), as `Prior.start_from` says."""
+        self.prior.start_from((z - self.loc) / self.scale, y, seed)
+
     @full_precision
     def forward(self, y: Tensor | None) -> Distribution:
         """The prior over z, batch shape () or, for labels y (B,), (B,)."""
