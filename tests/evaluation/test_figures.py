@@ -10,7 +10,7 @@ from parts import batch, vae
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from vae_lab.evaluation.curves import curves, noise
+from vae_lab.evaluation.curves import curves, noise, unit_kl
 from vae_lab.evaluation.figures import (
     class_path,
     classes,
@@ -20,6 +20,7 @@ from vae_lab.evaluation.figures import (
     traversals,
 )
 from vae_lab.evaluation.grid import image_grid
+from vae_lab.evaluation.plane import rate_distortion
 from vae_lab.evaluation.points import class_colours, code_map, latent_means
 from vae_lab.model.conditioning import Concat, FiLM
 from vae_lab.model.posteriors import DiagonalGaussian
@@ -178,3 +179,23 @@ def test_the_noise_stands_above_what_it_is_traded_for() -> None:
     ]  # fmt: skip
     assert rate.lines[0].get_xydata().tolist() == [[1, 2], [2, 4], [4, 8]]
     assert distortion.lines[0].get_xydata().tolist() == [[1, -1], [2, -2], [4, -4]]
+
+
+def test_the_kl_of_units_stands_sorted() -> None:
+    (axes,) = unit_kl([0.5, 2.0, 0.0]).axes
+    assert [bar.get_height() for bar in axes.patches] == [2.0, 0.5, 0.0]
+
+
+def test_runs_lie_in_the_plane_each_on_the_line_of_its_elbo() -> None:
+    runs = {
+        "plain": {"test/rate": 1.0, "test/distortion": 9.0, "test/active_units": 2.0},
+        "other": {"test/rate": 4.0, "test/distortion": 7.5, "val/rate": 0.0},
+    }
+    (axes,) = rate_distortion(runs).axes
+    dots, lines = axes.lines[::2], axes.lines[1::2]
+    assert [dot.get_xydata().tolist() for dot in dots] == [[[1, 9]], [[4, 7.5]]]
+    assert [(line.get_xy1(), line.get_slope()) for line in lines] == [
+        ((0, 10), -1),
+        ((0, 11.5), -1),
+    ]
+    assert [text.get_text() for text in axes.texts] == ["plain: 2 active", "other"]

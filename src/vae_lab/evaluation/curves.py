@@ -102,6 +102,15 @@ def noise(
     return figure
 
 
+def unit_kl(kl: Sequence[float]) -> Figure:
+    """The KL of each unit of z, in nats, the largest first."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title("KL of each unit of z, nats, the largest first", fontsize=10)
+    _bars(axes, sorted(kl, reverse=True))
+    return figure
+
+
 def _over_epochs(axes: Axes, epochs: Mapping[int, Mapping[str, float]], name: str) -> None:
     """A metric of training and validation; a point mass has no ELBO and no rate."""
     for split, colour in (("train", "tab:blue"), ("val", "tab:orange")):
