@@ -10,6 +10,7 @@ from vae_lab.arguments import Count
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
 from vae_lab.model.family import soft_bound
+from vae_lab.model.labels import needed_classes, needed_label
 from vae_lab.model.priors.base import Prior
 
 
@@ -27,17 +28,13 @@ class ClassMixture(Prior):
     def __init__(self, context: Context, components: Count) -> None:
         """Raises InputError where the data have no classes, or z is no vector."""
         super().__init__(context)
-        if context.num_classes is None:
-            raise InputError(
-                "a prior with a mixture per class needs labels, but the data have none: choose "
-                "data with labels, or model/prior=standard_normal."
-            )
+        num_classes = needed_classes(context.num_classes, "model/prior=standard_normal")
         if len(self.z_shape) != 1:
             units = prod(self.z_shape)
             raise InputError(
                 f"a prior with full covariances needs a vector z: set model.z_shape=[{units}]."
             )
-        size, units = (context.num_classes, components), self.z_shape[0]
+        size, units = (num_classes, components), self.z_shape[0]
         self.logits = nn.Parameter(torch.zeros(size))
         self.mu = nn.Parameter(torch.randn(*size, units))
         self.log_diagonal = nn.Parameter(torch.zeros(*size, units))
@@ -45,8 +42,7 @@ class ClassMixture(Prior):
 
     def forward(self, y: Tensor | None) -> Distribution:
         """Raises InputError without labels."""
-        if y is None:
-            raise InputError("this model's prior reads labels: give it y.")
+        y = needed_label(y)
         diagonal = soft_bound(self.log_diagonal, 7.0).exp()
         scale_tril = self.below.tril(-1) + torch.diag_embed(diagonal)
         return MixtureSameFamily(
