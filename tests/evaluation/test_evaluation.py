@@ -152,6 +152,18 @@ def test_means_are_over_items_not_batches() -> None:
     torch.testing.assert_close(found["elbo"], -found["distortion"] - found["rate"])
 
 
+def test_a_mean_of_many_items_is_exact_to_the_last_digit() -> None:
+    model, metrics = vae(), BoundMetrics()
+    trace = trace_of(model, batch((1, 8, 8)))
+    values = 1000 + torch.rand(5)
+    for _ in range(1000):
+        metrics.update(trace, values)
+    found = metrics.compute()
+    assert_close = partial(torch.testing.assert_close, rtol=2e-7, atol=0)
+    assert_close(found["objective"], values.double().mean().float())
+    assert_close(found["elbo"], elbo(trace).double().mean().float())
+
+
 def test_active_units_are_those_whose_mean_varies() -> None:
     mean = torch.zeros(1000, 4)
     mean[:, 0] = torch.randn(1000)  # varies
@@ -223,7 +235,9 @@ def test_metrics_of_two_processes_add_up() -> None:
         together.update(share, elbo(share))
     summed = sum(part.total for part in parts) / sum(part.count for part in parts)
     found = together.compute()
-    torch.testing.assert_close(summed, torch.stack([found[name] for name in together.NAMES]))
+    torch.testing.assert_close(
+        summed.float(), torch.stack([found[name] for name in together.NAMES])
+    )
     assert set(together._reductions.values()) == {torchmetrics_sum()}
 
 

@@ -39,32 +39,32 @@ class BoundMetrics(Metric):
 
     full_state_update = False
     total: Tensor
-    moments: Tensor  # sums of the ELBO and of its square
+    square: Tensor  # of the ELBO
     count: Tensor
     NAMES = ("elbo", "rate", "distortion", "objective")
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.zeros(len(self.NAMES)), dist_reduce_fx="sum")
-        zeros = torch.zeros(2, dtype=torch.float64)
-        self.add_state("moments", zeros, dist_reduce_fx="sum")
+        zeros = torch.zeros(len(self.NAMES), dtype=torch.float64)
+        self.add_state("total", zeros, dist_reduce_fx="sum")
+        self.add_state("square", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, trace: Trace, objective: Tensor) -> None:
         """Add a batch: its trace, and its objective per datum, (B,)."""
         rate = trace.kl.sum(0).mean(0)
         distortion = -trace.log_px.mean(0)
-        bound = elbo(trace).detach()
-        self.total += torch.stack([bound, rate, distortion, objective]).detach().sum(1)
-        self.moments += torch.stack([bound.double(), bound.double().square()]).sum(1)
+        every = torch.stack([elbo(trace), rate, distortion, objective]).detach().double()  # (4, B)
+        self.total += every.sum(1)
+        self.square += every[0].square().sum()
         self.count += len(objective)
 
     def compute(self) -> dict[str, Tensor]:
         """Each name's mean over all items so far, and `elbo_standard_error`, where they exist."""
-        found = dict(zip(self.NAMES, self.total / self.count, strict=True))
-        mean, square = self.moments / self.count
-        variance = (square - mean.square()).clamp(min=0)
+        averages = self.total / self.count
+        found = dict(zip(self.NAMES, averages.float(), strict=True))
         if found["elbo"].isfinite():
+            variance = (self.square / self.count - averages[0].square()).clamp(min=0)
             found["elbo_standard_error"] = (variance / (self.count - 1)).sqrt().float()
         return {name: value for name, value in found.items() if not value.isinf()}
 
