@@ -130,12 +130,11 @@ def score(
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
     estimates["active_units"] = active_units(every.codes, seed)
     labels = data.splits["test"].labels
-    if model.reads_labels and labels is not None:
+    if model.reads_labels and labels is not None and has_elbo:
         others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
-        if has_elbo:
-            lost = every.elbo - shuffled.elbo
-            estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
+        lost = every.elbo - shuffled.elbo
+        estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
     judged = judge(model, data, settings.samples_per_class, settings.frechet, settings.limit, seed)
     test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
     known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
