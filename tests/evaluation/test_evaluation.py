@@ -19,10 +19,12 @@ from vae_lab.evaluation.evidence import bytes_per_draw, evidence
 from vae_lab.evaluation.figures import classes, plot_all, save_figures
 from vae_lab.evaluation.grid import image_grid
 from vae_lab.evaluation.labels import with_shuffled_labels
-from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
+from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim, centres, means
+from vae_lab.evaluation.statistics import active_units
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.conditioning import Concat
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.distributions.one_hots import one_hots
 from vae_lab.model.networks import MLP
 from vae_lab.model.priors import ClassMeans
 from vae_lab.objectives import elbo
@@ -174,6 +176,26 @@ def test_active_units_are_those_whose_mean_varies() -> None:
     units = LatentUnits(4)
     units.update(trace)
     assert units.compute()["active"].tolist() == [1, 0, 1, 0]
+
+
+def test_a_discrete_unit_is_active_where_its_probability_varies() -> None:
+    sides = torch.tensor([-1.0, 1.0]).repeat(500)  # (B,): to which of two classes x leans
+    logits = torch.zeros(1000, 2, 2)
+    logits[:, 0, 0] = 0.01 * sides  # turns the mode with every x, and tells nothing of it
+    logits[:, 1, 0] = 3.0 * sides
+    q = one_hots(logits)
+    units = LatentUnits(4)
+    trace = Trace(logits, None, q, (Latent(q.sample((1,)), q, one_hots(torch.zeros(2, 2))),))
+    units.update(trace)
+    found = units.compute()
+    assert found["active"].tolist() == [0, 0, 1, 1]
+    assert active_units(means(trace).double(), seed=0).value == 2
+    assert active_units(centres(trace).double(), seed=0).value == 4
+    spread = q.mean.double().var(0, correction=0).flatten()
+    torch.testing.assert_close(found["variance_of_means"], spread)
+    torch.testing.assert_close(  # p (1 - p), the aggregate's: each class has a share of 1/2
+        found["variance"] + found["variance_of_means"], torch.full((4,), 0.25).double()
+    )
 
 
 def test_active_units_survive_a_large_offset() -> None:

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from vae_lab.objectives import elbo
 from vae_lab.support import Support
-from vae_lab.trace import Latent, Trace, centre
+from vae_lab.trace import Latent, Trace, centre, mean
 
 ACTIVE_THRESHOLD = 0.01
 
@@ -73,11 +73,13 @@ class LatentUnits(Metric):
     """What each latent unit does, averaged over the data; units of all layers, one after another.
 
     `compute` returns, each of shape (units,): the posterior's `variance` E_x Var[z|x], the
-    `variance_of_means` Var_x E[z|x] (of centres, where q is discrete), which together are the
-    aggregate posterior's, whether a unit is `active`, and the `kl` in nats. What a posterior does
+    `variance_of_means` Var_x E[z|x], whether a unit is `active`, and the `kl` in nats. The two
+    variances together are the aggregate posterior's; below the top of a ladder, where both are
+    averages over the draws above, they lack how the mean moves with these. What a posterior does
     not know in closed form, or is no sum over units, is NaN.
 
-    A unit is active where Var_x E[z|x] > 0.01: Burda, Grosse and Salakhutdinov 2016.
+    A unit is active where Var_x E[z|x] > 0.01: Burda, Grosse and Salakhutdinov 2016. E[z|x] of
+    one-hots is their probabilities, whose mode may turn where they hardly move.
     """
 
     full_state_update = False
@@ -99,8 +101,8 @@ class LatentUnits(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Each statistic, by name."""
-        mean, square, variance, kl = self.total / self.count
-        spread = square - mean.square()
+        middle, square, variance, kl = self.total / self.count
+        spread = square - middle.square()
         active = (spread > ACTIVE_THRESHOLD).float()
         return {"variance": variance, "variance_of_means": spread, "active": active, "kl": kl}
 
@@ -110,9 +112,14 @@ def centres(trace: Trace) -> Tensor:
     return torch.cat([_of_datum(centre(latent.q), latent.q) for latent in trace.latents], 1)
 
 
+def means(trace: Trace) -> Tensor:
+    """E_q[z] of every latent, over the draws above it, (B, units)."""
+    return torch.cat([_of_datum(mean(latent.q), latent.q) for latent in trace.latents], 1)
+
+
 def _per_unit(latent: Latent) -> Tensor:
-    """Centre, its square, variance and KL of every unit, (4, B, units)."""
-    middle = _of_datum(centre(latent.q).double(), latent.q)
+    """Mean, its square, variance and KL of every unit, (4, B, units)."""
+    middle = _of_datum(mean(latent.q).double(), latent.q)
     variance = kl = torch.full_like(middle, torch.nan)
     with suppress(NotImplementedError):
         variance = _of_datum(latent.q.variance.double(), latent.q)

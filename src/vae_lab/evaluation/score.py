@@ -128,7 +128,7 @@ def score(
             error = mean_estimate(nats, "").standard_error
             per_dim = error and error / (dims * math.log(2))
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
-    estimates["active_units"] = active_units(every.codes, seed)
+    estimates["active_units"] = active_units(every.means, seed)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None and has_elbo:
         others = with_shuffled_labels(batches(), labels[shown], seed)
