@@ -170,6 +170,11 @@ def test_a_categorical_latent(tmp_path: Path) -> None:
     assert 0 <= logged["val/rate"] <= 4 * math.log(3)
     assert "latent/kl_mean" not in logged
     check_evidence(module.model, 12)
+    data = batch((1, 8, 8))
+    (found,) = evidence(module.model, [data], 2, 1e-6, seed=0)
+    q = module.model(data, sampled(1)).latents[0].q
+    torch.testing.assert_close(found.means, q.mean.flatten(1).double())
+    torch.testing.assert_close(found.codes, q.mode.flatten(1).double())
 
 
 # A posterior without a mean in closed form

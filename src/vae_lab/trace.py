@@ -138,19 +138,30 @@ def has_fixed_support(q: Distribution) -> bool:
 
 
 @full_precision
-def centre(q: Distribution) -> Tensor:
-    """The one point that stands for q in figures, codes and active units, (*batch, *Z).
+def mean(q: Distribution) -> Tensor:
+    """E_q[z], (*batch, *Z); that of a q without one in closed form, such as a flow, is of 64 draws.
 
-    The mode of a discrete q, else the mean; that of a q without one in closed form, such as a
-    flow, is the mean of 64 draws. It may be costly: never computed in a training step.
+    Of one-hots it is their probabilities. It may be costly: never computed in a training step.
 
-    >>> centre(torch.distributions.OneHotCategorical(torch.tensor([0.2, 0.8])))
-    tensor([0., 1.])
+    >>> mean(torch.distributions.OneHotCategorical(torch.tensor([0.25, 0.75])))
+    tensor([0.2500, 0.7500])
     """
     try:
-        return q.mode if is_discrete(q) else q.mean
+        return q.mean
     except NotImplementedError:
         return q.sample((64,)).mean(0)
+
+
+@full_precision
+def centre(q: Distribution) -> Tensor:
+    """The one point that stands for q in figures and codes, (*batch, *Z).
+
+    The mode of a discrete q, else its `mean`. Never computed in a training step.
+
+    >>> centre(torch.distributions.OneHotCategorical(torch.tensor([0.25, 0.75])))
+    tensor([0., 1.])
+    """
+    return q.mode if is_discrete(q) else mean(q)
 
 
 Draw = Callable[[Distribution, Distribution], Latent]

@@ -19,10 +19,12 @@ from vae_lab.evaluation.evidence import bytes_per_draw, evidence
 from vae_lab.evaluation.figures import classes, plot_all, save_figures
 from vae_lab.evaluation.grid import image_grid
 from vae_lab.evaluation.labels import with_shuffled_labels
-from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
+from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim, centres, means
+from vae_lab.evaluation.statistics import active_units
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.conditioning import Concat
 from vae_lab.model.distributions.normal import diagonal_normal
+from vae_lab.model.distributions.one_hots import one_hots
 from vae_lab.model.networks import MLP
 from vae_lab.model.priors import ClassMeans
 from vae_lab.objectives import elbo
@@ -152,6 +154,18 @@ def test_means_are_over_items_not_batches() -> None:
     torch.testing.assert_close(found["elbo"], -found["distortion"] - found["rate"])
 
 
+def test_a_mean_of_many_items_is_exact_to_the_last_digit() -> None:
+    model, metrics = vae(), BoundMetrics()
+    trace = trace_of(model, batch((1, 8, 8)))
+    values = 1000 + torch.rand(5)
+    for _ in range(1000):
+        metrics.update(trace, values)
+    found = metrics.compute()
+    assert_close = partial(torch.testing.assert_close, rtol=2e-7, atol=0)
+    assert_close(found["objective"], values.double().mean().float())
+    assert_close(found["elbo"], elbo(trace).double().mean().float())
+
+
 def test_active_units_are_those_whose_mean_varies() -> None:
     mean = torch.zeros(1000, 4)
     mean[:, 0] = torch.randn(1000)  # varies
@@ -162,6 +176,26 @@ def test_active_units_are_those_whose_mean_varies() -> None:
     units = LatentUnits(4)
     units.update(trace)
     assert units.compute()["active"].tolist() == [1, 0, 1, 0]
+
+
+def test_a_discrete_unit_is_active_where_its_probability_varies() -> None:
+    sides = torch.tensor([-1.0, 1.0]).repeat(500)  # (B,): to which of two classes x leans
+    logits = torch.zeros(1000, 2, 2)
+    logits[:, 0, 0] = 0.01 * sides  # turns the mode with every x, and tells nothing of it
+    logits[:, 1, 0] = 3.0 * sides
+    q = one_hots(logits)
+    units = LatentUnits(4)
+    trace = Trace(logits, None, q, (Latent(q.sample((1,)), q, one_hots(torch.zeros(2, 2))),))
+    units.update(trace)
+    found = units.compute()
+    assert found["active"].tolist() == [0, 0, 1, 1]
+    assert active_units(means(trace).double(), seed=0).value == 2
+    assert active_units(centres(trace).double(), seed=0).value == 4
+    spread = q.mean.double().var(0, correction=0).flatten()
+    torch.testing.assert_close(found["variance_of_means"], spread)
+    torch.testing.assert_close(  # p (1 - p), the aggregate's: each class has a share of 1/2
+        found["variance"] + found["variance_of_means"], torch.full((4,), 0.25).double()
+    )
 
 
 def test_active_units_survive_a_large_offset() -> None:
@@ -223,7 +257,9 @@ def test_metrics_of_two_processes_add_up() -> None:
         together.update(share, elbo(share))
     summed = sum(part.total for part in parts) / sum(part.count for part in parts)
     found = together.compute()
-    torch.testing.assert_close(summed, torch.stack([found[name] for name in together.NAMES]))
+    torch.testing.assert_close(
+        summed.float(), torch.stack([found[name] for name in together.NAMES])
+    )
     assert set(together._reductions.values()) == {torchmetrics_sum()}
 
 

@@ -62,4 +62,5 @@ def test_capacity_holds_the_rate_from_both_sides() -> None:
         torch.testing.assert_close(trace.log_px - values, torch.full((3, 2), 3 * distance).double())
     assert objective.warmup_epochs == 4
     assert "no bound" in objective.describe()
-    assert "no bound" not in Capacity(CONTEXT, 0.0, 4.0, 1.0).describe()
+    assert Capacity(CONTEXT, 0.0, 4.0, 1.0).describe() == ""
+    assert Capacity(CONTEXT, 0.0, 4.0, 1.0).warmup_epochs == 0

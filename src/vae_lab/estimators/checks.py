@@ -4,6 +4,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
+from vae_lab.estimators.sampled import new_draws
 from vae_lab.trace import has_fixed_support
 
 
@@ -17,7 +18,7 @@ def path_draws(q: Distribution, num_draws: int) -> Tensor:
             "this posterior's draws are no differentiable function of its parameters: say "
             "estimator=score_function."
         )
-    return q.rsample((num_draws,) if len(q.batch_shape) == 1 else ())
+    return q.rsample(new_draws(q, num_draws))
 
 
 def check_fixed_support(q: Distribution, estimator: str) -> None:

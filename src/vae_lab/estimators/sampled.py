@@ -2,7 +2,12 @@
 
 from torch.distributions import Distribution
 
-from vae_lab.trace import Draw, Latent, full_precision
+from vae_lab.trace import Draw, Latent, Shape, full_precision
+
+
+def new_draws(q: Distribution, num_draws: int) -> Shape:
+    """The sample shape of `num_draws` draws of q: none where each belongs to a draw above it."""
+    return (num_draws,) if len(q.batch_shape) == 1 else ()
 
 
 def sampled(num_draws: int) -> Draw:
@@ -10,6 +15,6 @@ def sampled(num_draws: int) -> Draw:
 
     @full_precision
     def draw(q: Distribution, p: Distribution) -> Latent:
-        return Latent(q.sample((num_draws,) if len(q.batch_shape) == 1 else ()), q, p)
+        return Latent(q.sample(new_draws(q, num_draws)), q, p)
 
     return draw

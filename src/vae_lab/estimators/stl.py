@@ -29,10 +29,10 @@ class StickingTheLanding(Estimator):
         return Latent(path_draws(q, self.num_draws), PathOnly(q), p)
 
     def surrogate(self, objective: Objective, values: Tensor, trace: Trace) -> Tensor:
-        """Raises InputError for another objective than the ELBO, under which it is biased."""
+        """Raises InputError for another objective than the ELBO: elsewhere it may be biased."""
         if not isinstance(objective, ELBO):
             raise InputError(
-                "estimator=stl is biased under another objective than elbo: say estimator=dreg "
-                "for objective=iwae, else estimator=pathwise."
+                "estimator=stl is known to be unbiased under objective=elbo alone: say "
+                "estimator=dreg for objective=iwae, else estimator=pathwise."
             )
         return objective.reduce(values)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import GroupedBound, draw_counts
-from vae_lab.evaluation.metrics import centres
+from vae_lab.evaluation.metrics import centres, means
 from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import elbo
 from vae_lab.seeding import reseed
@@ -35,6 +35,7 @@ class Evidence:
     rise: Tensor  # of that bound, 0 or more, from one share of the draws (their mean) to all K
     effective_draws: Tensor  # (sum w)^2 / sum w^2, of weights w = p(x, z) / q(z|x): from 1 to K
     codes: Tensor  # (N, units), the centre of q(z|x)
+    means: Tensor  # (N, units), E_q[z|x]: other than the centre where z is discrete
     bounds: Tensor  # (N, counts), the importance-weighted bound of each of `draw_counts(K)`
 
 
@@ -66,12 +67,12 @@ def evidence(
             weights.add(log_w)
             for bound in bounds:
                 bound.add(log_w)
-            means = elbo(trace), trace.kl.sum(0).mean(0), -trace.log_px.mean(0)
-            terms += torch.stack(means).double().cpu() * draws / num_draws
-        codes = centres(trace).double().cpu()
+            found = elbo(trace), trace.kl.sum(0).mean(0), -trace.log_px.mean(0)
+            terms += torch.stack(found).double().cpu() * draws / num_draws
+        codes, mean = centres(trace).double().cpu(), means(trace).double().cpu()
         value, rate, distortion = terms
         tightening = torch.stack([bound.mean for bound in bounds], 1)
-        yield Evidence(value, rate, distortion, *weights.summary(), codes, tightening)
+        yield Evidence(value, rate, distortion, *weights.summary(), codes, mean, tightening)
 
 
 def log_evidence(

@@ -10,7 +10,7 @@ from torchmetrics import Metric
 
 from vae_lab.objectives import elbo
 from vae_lab.support import Support
-from vae_lab.trace import Latent, Trace, centre
+from vae_lab.trace import Latent, Trace, centre, mean
 
 ACTIVE_THRESHOLD = 0.01
 
@@ -39,32 +39,32 @@ class BoundMetrics(Metric):
 
     full_state_update = False
     total: Tensor
-    moments: Tensor  # sums of the ELBO and of its square
+    square: Tensor  # of the ELBO
     count: Tensor
     NAMES = ("elbo", "rate", "distortion", "objective")
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.zeros(len(self.NAMES)), dist_reduce_fx="sum")
-        zeros = torch.zeros(2, dtype=torch.float64)
-        self.add_state("moments", zeros, dist_reduce_fx="sum")
+        zeros = torch.zeros(len(self.NAMES), dtype=torch.float64)
+        self.add_state("total", zeros, dist_reduce_fx="sum")
+        self.add_state("square", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
 
     def update(self, trace: Trace, objective: Tensor) -> None:
         """Add a batch: its trace, and its objective per datum, (B,)."""
         rate = trace.kl.sum(0).mean(0)
         distortion = -trace.log_px.mean(0)
-        bound = elbo(trace).detach()
-        self.total += torch.stack([bound, rate, distortion, objective]).detach().sum(1)
-        self.moments += torch.stack([bound.double(), bound.double().square()]).sum(1)
+        every = torch.stack([elbo(trace), rate, distortion, objective]).detach().double()  # (4, B)
+        self.total += every.sum(1)
+        self.square += every[0].square().sum()
         self.count += len(objective)
 
     def compute(self) -> dict[str, Tensor]:
         """Each name's mean over all items so far, and `elbo_standard_error`, where they exist."""
-        found = dict(zip(self.NAMES, self.total / self.count, strict=True))
-        mean, square = self.moments / self.count
-        variance = (square - mean.square()).clamp(min=0)
+        averages = self.total / self.count
+        found = dict(zip(self.NAMES, averages.float(), strict=True))
         if found["elbo"].isfinite():
+            variance = (self.square / self.count - averages[0].square()).clamp(min=0)
             found["elbo_standard_error"] = (variance / (self.count - 1)).sqrt().float()
         return {name: value for name, value in found.items() if not value.isinf()}
 
@@ -73,11 +73,13 @@ class LatentUnits(Metric):
     """What each latent unit does, averaged over the data; units of all layers, one after another.
 
     `compute` returns, each of shape (units,): the posterior's `variance` E_x Var[z|x], the
-    `variance_of_means` Var_x E[z|x] (of centres, where q is discrete), which together are the
-    aggregate posterior's, whether a unit is `active`, and the `kl` in nats. What a posterior does
+    `variance_of_means` Var_x E[z|x], whether a unit is `active`, and the `kl` in nats. The two
+    variances together are the aggregate posterior's; below the top of a ladder, where both are
+    averages over the draws above, they lack how the mean moves with these. What a posterior does
     not know in closed form, or is no sum over units, is NaN.
 
-    A unit is active where Var_x E[z|x] > 0.01: Burda, Grosse and Salakhutdinov 2016.
+    A unit is active where Var_x E[z|x] > 0.01: Burda, Grosse and Salakhutdinov 2016. E[z|x] of
+    one-hots is their probabilities, whose mode may turn where they hardly move.
     """
 
     full_state_update = False
@@ -99,8 +101,8 @@ class LatentUnits(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Each statistic, by name."""
-        mean, square, variance, kl = self.total / self.count
-        spread = square - mean.square()
+        middle, square, variance, kl = self.total / self.count
+        spread = square - middle.square()
         active = (spread > ACTIVE_THRESHOLD).float()
         return {"variance": variance, "variance_of_means": spread, "active": active, "kl": kl}
 
@@ -110,9 +112,14 @@ def centres(trace: Trace) -> Tensor:
     return torch.cat([_of_datum(centre(latent.q), latent.q) for latent in trace.latents], 1)
 
 
+def means(trace: Trace) -> Tensor:
+    """E_q[z] of every latent, over the draws above it, (B, units)."""
+    return torch.cat([_of_datum(mean(latent.q), latent.q) for latent in trace.latents], 1)
+
+
 def _per_unit(latent: Latent) -> Tensor:
-    """Centre, its square, variance and KL of every unit, (4, B, units)."""
-    middle = _of_datum(centre(latent.q).double(), latent.q)
+    """Mean, its square, variance and KL of every unit, (4, B, units)."""
+    middle = _of_datum(mean(latent.q).double(), latent.q)
     variance = kl = torch.full_like(middle, torch.nan)
     with suppress(NotImplementedError):
         variance = _of_datum(latent.q.variance.double(), latent.q)

@@ -131,14 +131,13 @@ def score(
             error = mean_estimate(nats, "").standard_error
             per_dim = error and error / (dims * math.log(2))
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
-    estimates["active_units"] = active_units(every.codes, seed)
+    estimates["active_units"] = active_units(every.means, seed)
     labels = data.splits["test"].labels
-    if model.reads_labels and labels is not None:
+    if model.reads_labels and labels is not None and has_elbo:
         others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
-        if has_elbo:
-            lost = every.elbo - shuffled.elbo
-            estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
+        lost = every.elbo - shuffled.elbo
+        estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
     judged = judge(
         from_own_prior(model), fitted, data, settings.samples_per_class, settings.frechet,
         settings.limit, seed,

@@ -9,6 +9,7 @@ from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
 from vae_lab.model.context import Context
+from vae_lab.model.labels import needed_label
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.trace import Batch, Draw, Trace
 
@@ -64,7 +65,7 @@ class LatentVariableModel(nn.Module, ABC):
         """Raises InputError for labels that are missing where read, or outside the classes."""
         if y is None:
             if self.reads_labels:
-                raise InputError("this model reads labels: give it y, class labels of shape (B,).")
+                needed_label(y)
         elif self.num_classes is not None and not torch.all((y >= 0) & (y < self.num_classes)):
             raise InputError(
                 f"labels must lie in 0..{self.num_classes - 1}, found "

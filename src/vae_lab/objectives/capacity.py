@@ -15,7 +15,7 @@ class Capacity(Objective):
     """log p(x|z) - gamma |KL - C|, C rising linearly from 0 to `nats`, where it rests.
 
     KL is the batch's mean: it is the average rate that is set, not that of every datum. With C at 0
-    and gamma at 1 this is the ELBO.
+    and gamma at 1 this is, over a batch, the ELBO.
 
     A KL can also be had without telling anything of x: a rate at C with no active units is one that
     gamma has forced before the decoder could use it. Lower gamma or the learning rate.
@@ -39,9 +39,11 @@ class Capacity(Objective):
 
     @property
     def warmup_epochs(self) -> float:
-        return self.epochs
+        return self.epochs if self.nats else 0.0  # a C of 0 does not rise
 
     def describe(self) -> str:
+        if (self.nats, self.gamma) == (0, 1):
+            return ""
         no_bound = ", no bound" * (self.nats > 0 or self.gamma < 1)
         return (
             f"capacity to {self.nats:g} nats over {self.epochs:g} epochs, gamma {self.gamma:g}"

@@ -17,6 +17,3 @@ class Reconstruction(Objective):
 
     def values(self, trace: Trace, epoch: Tensor) -> Tensor:
         return trace.log_px
-
-    def reduce(self, values: Tensor) -> Tensor:
-        return values.mean(0)
