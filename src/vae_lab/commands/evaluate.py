@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from errno import EISDIR
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,9 @@ from rich.table import Column, Table
 from vae_lab.commands.cli import tell_error, wanted_checkpoints
 from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config.allowed import trusted
-from vae_lab.config.settings import EvaluateSettings, check_settings
+from vae_lab.config.settings import EvaluateSettings, check_settings, settings_from
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, explained
+from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.bound import bound
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
@@ -57,14 +57,15 @@ def evaluate_task(cfg: DictConfig) -> None:
 
 
 def _evaluate(path: Path, asked: DictConfig) -> None:
-    settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
+    settings = settings_from(asked, ScoreSettings)
     device = device_of(asked, "evaluate")
     trained = load(path, device)
     data = run_data(trained, asked, "evaluate")
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
     out = Path(str(asked.out)) if asked.out else run_folder(path)
-    with explained(partial(_cannot_write, out)):
+    writing = partial(cannot_write, out, "set evaluate.out to another folder")
+    with explained(writing):
         (out / "evaluation").mkdir(parents=True, exist_ok=True)
         if (out / "evaluation.json").is_dir():
             raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
@@ -78,7 +79,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     shown = data.random_items("test", 1000, device, seed=0)  # as the training's figures do
-    with explained(partial(_cannot_write, out)):
+    with explained(writing):
         with atomic_file(out / "evaluation.json") as part:
             part.write_text(json.dumps(report, indent=2) + "\n")
         figures = plot_all(trained.model, shown, "test")
@@ -86,15 +87,6 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
             figures["bound"] = bound(scores.bound)
         save_figures(figures, out / "evaluation")
     _print(report, scores.draws, out)
-
-
-def _cannot_write(out: Path, error: Exception) -> InputError | None:
-    if not isinstance(error, OSError):
-        return None
-    return InputError(
-        f"{error.filename or out} cannot be written ({error.strerror}): set evaluate.out to "
-        "another folder."
-    )
 
 
 def _origin(
