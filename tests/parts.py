@@ -19,7 +19,7 @@ from warm import run_script
 
 from vae_lab import Run, train
 from vae_lab.callbacks.averaging import averaged_weights
-from vae_lab.config.compose import conf_dir
+from vae_lab.config import compose
 from vae_lab.data import (
     DataSettings,
     ImageDataModule,
@@ -166,12 +166,10 @@ def one_line_of(finished: "subprocess.CompletedProcess[str]") -> str:
     return lines[0]
 
 
-CONF = conf_dir()
+CONF = compose.conf_dir()
 
 
-def choices(group: str) -> list[str]:
-    """The YAML files of a group; those with a leading underscore are only included by others."""
-    return sorted(f.stem for f in (CONF / group).glob("*.yaml") if not f.stem.startswith("_"))
+choices, needs = (partial(find, arguments=()) for find in (compose.choices, compose.needs))
 
 
 GROUPS = sorted(f.relative_to(CONF).as_posix() for f in CONF.rglob("*") if f.is_dir())

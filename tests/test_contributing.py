@@ -11,6 +11,7 @@ from conftest import QUICK, ROOT
 import vae_lab
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text()
+TWO_SIDED = ("A network", "A conditioning")
 RECIPES = dict(re.findall(r"^### (.*?)\n(.*?)(?=^##)", TEXT, re.DOTALL | re.MULTILINE))
 
 
@@ -27,13 +28,13 @@ def files(recipe: str) -> dict[Path, str]:
 
 def test_there_is_a_recipe_for_each_kind_of_part() -> None:
     assert list(RECIPES) == [
-        "A network", "A posterior", "A prior", "An objective", "A data set", "A model",
-        "A callback",
+        "A network", "A conditioning", "A posterior", "A likelihood", "A prior", "An objective",
+        "An estimator", "A data set", "A model", "A callback",
     ]  # fmt: skip
     for name, recipe in RECIPES.items():
         kinds = [path.suffix for path in files(recipe)]
         assert kinds.count(".py") == 1, name
-        assert kinds.count(".yaml") == (2 if name == "A network" else 1), name
+        assert kinds.count(".yaml") == (2 if name in TWO_SIDED else 1), name
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -1,5 +1,6 @@
 """The one error a user may cause."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -31,8 +32,8 @@ def require(extra: str, *packages: str) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, with its kind, in one line."""
-    text = " ".join(str(error).split())
+    """What an exception says, with its kind, in one line without a terminal's colours."""
+    text = " ".join(re.sub(r"\x1b\[[\d;]*m", "", str(error)).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -50,6 +51,13 @@ def out_of_memory(error: BaseException, batch_size: int | None = None) -> InputE
         f"of a folder of images, data.size "
         f"({one_line(error)[:120]})."
     )
+
+
+def cannot_write(place: object, fix: str, error: Exception) -> InputError | None:
+    """What to say where a file cannot be written, with what to set; None of other errors."""
+    if not isinstance(error, OSError):
+        return None
+    return InputError(f"{error.filename or place} cannot be written ({error.strerror}): {fix}.")
 
 
 @contextmanager

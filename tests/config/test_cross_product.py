@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
-from parts import CONF, batch, choices, training
-from test_conf import NEEDS
+from parts import CONF, batch, choices, needs, training
 
 from vae_lab import InputError
 from vae_lab.config import build
@@ -37,8 +36,8 @@ def composed(*overrides: str) -> DictConfig:
 def job(model: str, posterior: str, prior: str, num_classes: int | None = 10) -> VAEModule:
     """What trains a model with these parts, and with what they say that they need beside them."""
     parts = {"posterior": posterior, "prior": prior}
-    needs = [NEEDS.get((f"model/{group}", name), []) for group, name in parts.items()]
-    beside = [need for each in needs for need in each if not need.startswith("model/")]
+    said = [need for group, name in parts.items() for need in needs(f"model/{group}", name)]
+    beside = [need for need in said if not need.startswith("model/")]
     cfg = composed(f"model={model}", *beside).copy()
     cfg.data.num_classes = num_classes
     for group, name in parts.items():
@@ -69,9 +68,8 @@ def fits(module: VAEModule) -> bool:
 
 def of_own_shape(posterior: str, prior: str) -> bool:
     """Whether one of them alone says which shape z must have."""
-    needs = [NEEDS.get((f"model/{group}", name), []) for group, name in
-             (("posterior", posterior), ("prior", prior))]  # fmt: skip
-    one, other = (any(need.startswith("model.z_shape") for need in each) for each in needs)
+    said = needs("model/posterior", posterior), needs("model/prior", prior)
+    one, other = (any(need.startswith("model.z_shape") for need in each) for each in said)
     return one != other
 
 

@@ -1,7 +1,7 @@
 """Parts from a user's own package: a prior and a data source, in one file and one YAML each."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -11,10 +11,11 @@ from conftest import QUICK
 from parts import one_line_of
 
 from vae_lab import InputError, load, train
+from vae_lab.commands import estimators
 from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.commands.export import export_task
 from vae_lab.config.allowed import locate
-from vae_lab.config.compose import compose_config
+from vae_lab.config.compose import choices, compose_config, needs, searchpath
 
 Command = Callable[..., "CompletedProcess[str]"]
 
@@ -66,6 +67,18 @@ _target_: own_parts.Stripes
 num_images: 64
 """
 
+OBJECTIVE = """
+# Reconstruction, by a YAML of one's own.
+# needs: model/posterior=point_mass
+_target_: vae_lab.objectives.Reconstruction
+_partial_: true
+"""
+
+ESTIMATOR = """
+_target_: vae_lab.estimators.Pathwise
+num_draws: 1
+"""
+
 SWEEP = """
 # @package _global_
 hydra:
@@ -83,6 +96,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "own_parts/__init__.py": PARTS,
         "my_conf/model/prior/wide.yaml": PRIOR,
         "my_conf/data/stripes.yaml": DATA,
+        "my_conf/objective/mine.yaml": OBJECTIVE,
+        "my_conf/estimator/my_own.yaml": ESTIMATOR,
         "my_conf/sweep/two_seeds.yaml": SWEEP,
     }
     for name, text in files.items():
@@ -211,3 +226,35 @@ def test_a_group_and_a_sweep_preset_of_ones_own(
             tmp_path / "sweep" / job / "checkpoints" / "last.ckpt", weights_only=True
         )
         assert "model.prior.scale" in weights["state_dict"]
+
+
+@pytest.mark.parametrize("asked", ["--config-dir=my_conf", "hydra.searchpath=[file://my_conf]"])
+def test_a_group_has_the_choices_of_ones_own_folder(
+    place: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    monkeypatch.chdir(place)
+    assert {"mine", "elbo"} <= {*choices("objective", [asked])}
+    assert "mine" not in choices("objective", [])
+    assert needs("objective", "mine", [asked]) == ["model/posterior=point_mass"]
+    cfg = compose_config("train", ["objective=mine", *searchpath([asked])])
+    assert cfg.objective._target_.endswith("Reconstruction")
+
+
+def test_the_estimators_table_has_ones_own_parts(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def listed(group: str, arguments: Sequence[str]) -> list[str]:  # of ours one: that is quick
+        return [c for c in choices(group, arguments) if c in ("pathwise", "my_own", "mine")]
+
+    monkeypatch.setattr("vae_lab.experiment.serves.choices", listed)
+    monkeypatch.setattr("vae_lab.commands.estimators.choices", listed)
+    monkeypatch.setattr("sys.argv", ["vae-lab estimators", "--config-dir", str(place / "my_conf")])
+    estimators.main()
+    said = capsys.readouterr().out
+    assert "my_own" in said
+    (row,) = [line for line in said.splitlines() if "objective=mine" in line]
+    assert row.count("yes") == 2
+    monkeypatch.setattr("sys.argv", ["vae-lab estimators", "--config-dir", "nowhere"])
+    with pytest.raises(SystemExit):
+        estimators.main()
+    assert "nowhere is no folder" in capsys.readouterr().err

@@ -127,10 +127,19 @@ def test_the_command_measures_what_serves(
     assert measured == {
         *((f"elbo {name}", s) for name in ("pathwise", "stl", "score_function") for s in (1, 2)),
         *((f"iwae {name}", 2) for name in ("pathwise", "dreg", "score_function")),
+        ("the run's own", 1),
     }
     said = " ".join(capsys.readouterr().out.split())
+    values = {(row["way"], row["num_draws"]): row["variance"] for row in report["gradients"]}
+    assert values["the run's own", 1] == values["elbo pathwise", 1]
     assert "iwae stl: estimator=stl is biased" in said
     assert "elbo dreg: estimator=dreg is the gradient of objective=iwae" in said
+
+
+def test_the_device_is_one_that_is_here(digits_run: Path) -> None:
+    cfg = compose_config("gradients", [f"run={digits_run}", "gradients.device=tpu"])
+    with pytest.raises(InputError, match=r"gradients\.device must be one of auto, .*cpu here"):
+        gradients_task(cfg)
 
 
 def test_settings_that_make_no_sense_are_refused(digits_run: Path) -> None:

@@ -247,6 +247,26 @@ def test_a_model_that_cannot_be_traced_is_told_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_formats_that_work_are_kept_beside_one_that_fails(
+    trained: TrainedVAE, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*given: object, **named: object) -> None:
+        cause = ValueError("No \x1b[96mONNX\x1b[0m function\nfound. See the trace")
+        raise RuntimeError("This is step 3/3. Next steps: many") from cause
+
+    monkeypatch.setattr("torch.onnx.export", fails)
+    with pytest.raises(InputError) as caught:
+        export(trained, tmp_path, ["onnx", "safetensors", "torch"])
+    assert str(caught.value) == (
+        "the model cannot be written as onnx (ValueError: No ONNX function found): leave onnx out "
+        "of export.formats. HYDRA_FULL_ERROR=1 shows where. Written: safetensors, torch."
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "config.json", "model.safetensors", "encoder.pt2", "decoder.pt2",
+    }  # fmt: skip
+    load(tmp_path)
+
+
 # Bad input
 
 

@@ -1,1 +1,1 @@
-"""The ways in: train, evaluate, gradients, estimators, export, and a worker of a process group."""
+"""The ways in: those that `main` lists, and a worker of a process group."""

@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from errno import EISDIR
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,9 @@ from rich.table import Column, Table
 from vae_lab.commands.cli import tell_error, wanted_checkpoints
 from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config.allowed import trusted
-from vae_lab.config.settings import EvaluateSettings, check_settings
+from vae_lab.config.settings import EvaluateSettings, check_settings, settings_from
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, explained
+from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.bound import bound
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.figures import plot_all, save_figures
@@ -58,7 +58,7 @@ def evaluate_task(cfg: DictConfig) -> None:
 
 
 def _evaluate(path: Path, asked: DictConfig) -> None:
-    settings = ScoreSettings(**{field.name: asked[field.name] for field in fields(ScoreSettings)})
+    settings = settings_from(asked, ScoreSettings)
     device = device_of(asked, "evaluate")
     trained = load(path, device)
     fitted, not_judged = _fitted_sampler(trained)
@@ -66,7 +66,8 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
     out = Path(str(asked.out)) if asked.out else run_folder(path)
-    with explained(partial(_cannot_write, out)):
+    writing = partial(cannot_write, out, "set evaluate.out to another folder")
+    with explained(writing):
         (out / "evaluation").mkdir(parents=True, exist_ok=True)
         if (out / "evaluation.json").is_dir():
             raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
@@ -81,7 +82,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
         "seconds": round(time.monotonic() - started, 1),
     }
     shown = data.random_items("test", 1000, device, seed=0)  # as the training's figures do
-    with explained(partial(_cannot_write, out)):
+    with explained(writing):
         with atomic_file(out / "evaluation.json") as part:
             part.write_text(json.dumps(report, indent=2) + "\n")
         figures = plot_all(trained.model, shown, "test")
@@ -97,15 +98,6 @@ def _fitted_sampler(trained: TrainedVAE) -> tuple[Sampler | None, list[str]]:
         return trained.fitted_sampler, []
     except InputError as error:
         return None, [f"the prior that was fitted afterwards is not judged: {error}"]
-
-
-def _cannot_write(out: Path, error: Exception) -> InputError | None:
-    if not isinstance(error, OSError):
-        return None
-    return InputError(
-        f"{error.filename or out} cannot be written ({error.strerror}): set evaluate.out to "
-        "another folder."
-    )
 
 
 def _origin(

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +17,9 @@ from vae_lab.config import build
 from vae_lab.config.allowed import trusted
 from vae_lab.config.compose import compose_config
 from vae_lab.config.explain import check_choices, explain
-from vae_lab.config.settings import FitPriorSettings, check_settings
+from vae_lab.config.settings import FitPriorSettings, check_settings, settings_from
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, explained
+from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.figures import prior_samples, save_figures
 from vae_lab.evaluation.statistics import Estimate, mean_estimate
 from vae_lab.model import VAE
@@ -77,7 +77,7 @@ def fit_prior(
 def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     path, asked = wanted_checkpoint(cfg), cfg.fit_prior
     check_settings(asked, [FitPriorSettings, FitSettings], "fit_prior.")
-    settings = FitSettings(**{field.name: asked[field.name] for field in fields(FitSettings)})
+    settings = settings_from(asked, FitSettings)
     device = device_of(asked, "fit_prior")
     trained = load(path, device)
     model = trained.model
@@ -108,7 +108,7 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     }
     nll = {name: mean_estimate(nll_of_all(p, held_out), "nats") for name, p in priors.items()}
     out = prior_path(run_folder(path))
-    with explained(partial(_cannot_write, out)):
+    with explained(partial(cannot_write, out, "make the run folder writable")):
         write_prior(out, {
             "prior": config,
             "state_dict": {name: value.cpu() for name, value in prior.state_dict().items()},
@@ -149,12 +149,6 @@ def _check_kinds(
         raise InputError("z is discrete here: a prior is fitted to continuous codes alone.")
     if is_discrete(prior.prior(some.y)):
         raise InputError("this prior is discrete, the codes are not: choose another model/prior.")
-
-
-def _cannot_write(out: Path, error: Exception) -> InputError | None:
-    if not isinstance(error, OSError):
-        return None
-    return InputError(f"{error.filename or out} cannot be written ({error.strerror}).")
 
 
 def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) -> None:

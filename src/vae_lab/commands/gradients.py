@@ -1,21 +1,21 @@
 """The gradients command: how noisy each estimator's gradient is on a trained model."""
 
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import torch
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.commands.run_data import run_data
+from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config import build
-from vae_lab.config.compose import conf_dir
+from vae_lab.config.compose import choices, compose_config, searchpath
 from vae_lab.config.settings import GradientSettings, check_settings
 from vae_lab.errors import InputError
 from vae_lab.evaluation.figures import save_figures
@@ -36,31 +36,32 @@ OBJECTIVES: dict[str, Callable[[Context], Objective]] = {
 def gradients_task(cfg: DictConfig) -> None:
     """The gradients command: measure `run`, write gradients.json and .png, print a table.
 
-    Of every estimator in conf/estimator that serves the run's model, under the ELBO and IWAE.
+    Of every estimator in conf/estimator, and in the command line's own folders, that serves the
+    run's model, under the ELBO and IWAE; and of the run's own estimator under its own objective.
 
     Raises InputError, before any work, for settings or a run that cannot be measured.
     """
     path, asked, console = wanted_checkpoint(cfg), cfg.gradients, Console()
     check_settings(asked, [GradientSettings], "gradients.")
-    trained = load(path)
+    device = device_of(asked, "gradients")
+    trained = load(path, device)
     data = run_data(trained, asked, "gradients")
-    batch = data.random_items("train", asked.batch_size, torch.device("cpu"), asked.seed)
+    batch = data.random_items("train", asked.batch_size, device, asked.seed)
     context = replace(trained.model.context(), num_data=len(data.splits["train"]))
     measure = partial(gradient_noise, trained.model, batch, repeats=asked.repeats, seed=asked.seed)
-    files = sorted((conf_dir() / "estimator").glob("[!_]*.yaml"))
+    own = trained.record["config"]
+    trained_by = (build.instance(own["objective"], "objective"), own["estimator"])
     found: list[dict[str, GradientNoise]] = []
     refused: dict[str, str] = {}
-    for draws in track(asked.num_draws, "draws", console=Console(stderr=True), transient=True):
+    ways = [*_ways(asked.num_draws), {"the run's own": trained_by}]
+    for some in track(ways, "draws", console=Console(stderr=True), transient=True):
         found.append({})
-        for objective, kind in OBJECTIVES.items():
-            for file in files:
-                way = f"{objective} {file.stem}"
-                node = OmegaConf.merge(OmegaConf.load(file), {"num_draws": draws})
-                try:
-                    estimator = build.instance(node, "estimator")
-                    found[-1] |= measure({way: (kind(context), estimator)})
-                except InputError as error:
-                    refused[way] = str(error)
+        for way, (kind, node) in some.items():
+            try:
+                estimator = build.instance(node, "estimator").to(device)
+                found[-1] |= measure({way: (kind(context).to(device), estimator)})
+            except InputError as error:
+                refused[way] = str(error)
     out = run_folder(path) / "evaluation"
     save_figures({"gradients": noise_figure(found)}, out)
     report = {
@@ -76,6 +77,26 @@ def gradients_task(cfg: DictConfig) -> None:
         if not any(way in each for each in found):
             say(console, f"{way}: {reason}")
     say(console, f"Written: {out / 'gradients.json'} and gradients.png")
+
+
+Way = tuple[Callable[[Context], Objective], Any]  # an objective, and an estimator's configuration
+
+
+def _ways(num_draws: Iterable[int]) -> list[dict[str, Way]]:
+    """For each number of draws every objective with every estimator, by their names."""
+    folders = searchpath(sys.argv[1:])
+    nodes = {
+        name: compose_config("train", [*folders, f"estimator={name}"]).estimator
+        for name in choices("estimator", sys.argv[1:])
+    }
+    return [
+        {
+            f"{objective} {name}": (kind, {**node, "num_draws": draws})
+            for objective, kind in OBJECTIVES.items()
+            for name, node in nodes.items()
+        }
+        for draws in num_draws
+    ]
 
 
 def _rows(found: dict[str, GradientNoise]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lab.arguments import PART, checked, described, required
-from vae_lab.config.compose import HYDRA, config_dirs
+from vae_lab.config.compose import HYDRA, choices
 from vae_lab.config.settings import kinds
 from vae_lab.data import DataSettings
 from vae_lab.errors import InputError, one_line, unknown
@@ -176,10 +176,8 @@ def _no_part(key: str, value: Any) -> InputError:
 
 def _choices(key: str) -> list[str]:
     """The parts that a key may have, from the command line's folders of YAML."""
-    tops = [top / key.replace(".", "/") for top in config_dirs(sys.argv[1:])]
-    names = {file.stem for top in tops for file in top.glob("*.yaml")}
     hidden = {"none"} if "." not in key else set()  # which is no part
-    return sorted(name for name in names - hidden if name[0] != "_")
+    return sorted({*choices(key.replace(".", "/"), sys.argv[1:])} - hidden)
 
 
 def _holds_part(node: Any) -> bool:

@@ -22,13 +22,13 @@ def conf_dir() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "conf"
 
 
-def choices() -> str:
+def groups() -> str:
     """Every group with its choices, a line each: for `--help`."""
     files = sorted(file for file in conf_dir().glob("*/**/*.yaml") if not file.stem.startswith("_"))
-    groups: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {}
     for file in files:
-        groups.setdefault(file.parent.relative_to(conf_dir()).as_posix(), []).append(file.stem)
-    return "\n".join(f"  {group}={'|'.join(names)}" for group, names in groups.items())
+        found.setdefault(file.parent.relative_to(conf_dir()).as_posix(), []).append(file.stem)
+    return "\n".join(f"  {group}={'|'.join(names)}" for group, names in found.items())
 
 
 def keys(command: str) -> str:
@@ -41,16 +41,40 @@ def keys(command: str) -> str:
     return told.replace("$", "$$")  # Hydra's help is a template
 
 
-for resolver in (choices, keys):
+for resolver in (groups, keys):
     OmegaConf.register_new_resolver(f"vae_lab.{resolver.__name__}", resolver, replace=True)
 
 
 def config_dirs(arguments: Sequence[str]) -> list[Path]:
-    """The folders of YAML that a command line composes from: ours, and its `--config-dir`."""
+    """The folders of YAML that a command line composes from: ours, then its own.
+
+    Those are its `--config-dir`, and the folders of its `hydra.searchpath=[...]`.
+    """
     parser = ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
     own = parser.parse_known_args(list(arguments))[0].config_dir
-    return [conf_dir(), *([own] if own else [])]
+    more = as_dict(arguments).get("hydra.searchpath", "").strip("[]").split(",")
+    places = [place.strip(" '\"").removeprefix("file://") for place in more]
+    return [conf_dir(), *([own] if own else []), *(Path(place) for place in places if place)]
+
+
+def searchpath(arguments: Sequence[str]) -> list[str]:
+    """The override by which `compose_config` finds what lies in a command line's own folders."""
+    own = ",".join(f"file://{folder.resolve()}" for folder in config_dirs(arguments)[1:])
+    return [f"hydra.searchpath=[{own}]"] if own else []
+
+
+def choices(group: str, arguments: Sequence[str]) -> list[str]:
+    """What may be chosen of a group, by name, in the folders that a command line composes from."""
+    files = (file for top in config_dirs(arguments) for file in (top / group).glob("[!_]*.yaml"))
+    return sorted({file.stem for file in files})
+
+
+def needs(group: str, choice: str, arguments: Sequence[str]) -> list[str]:
+    """What must be said beside a choice to train with it: its YAML's lines `# needs: KEY=VALUE`."""
+    files = (top / group / f"{choice}.yaml" for top in config_dirs(arguments))
+    text = next((file.read_text() for file in files if file.is_file()), "")
+    return " ".join(re.findall("^# needs: (.*)$", text, re.MULTILINE)).split()
 
 
 def in_multirun(arguments: Sequence[str]) -> list[str]:

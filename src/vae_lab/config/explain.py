@@ -19,7 +19,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import Mark, MarkedYAMLError
 
 from vae_lab.config.allowed import locate
-from vae_lab.config.compose import config_dirs
+from vae_lab.config.compose import choices, config_dirs
 from vae_lab.config.settings import kinds
 from vae_lab.errors import InputError, one_line, unknown
 
@@ -143,10 +143,7 @@ def _bad_choice(overrides: Sequence[str]) -> InputError | None:
         if not isinstance(choice, str | dict | Sweep):
             return InputError(f"{text}: a group, such as {group}, takes one of its choices.")
         if str(choice).startswith("_"):
-            files = [
-                file for top in config_dirs(overrides) for file in (top / group).glob("*.yaml")
-            ]
-            return _unknown_choice(group, str(choice), [file.stem for file in files])
+            return _unknown_choice(group, str(choice), choices(group, overrides))
     return None
 
 

@@ -5,8 +5,9 @@ then stumble over.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 from annotated_types import Ge, Gt, Lt, MinLen
 from lightning.pytorch import Trainer
@@ -27,6 +28,7 @@ from vae_lab.arguments import (
 )
 from vae_lab.errors import unknown
 
+Settings = TypeVar("Settings")
 Batches = Count | Share
 """So many batches, or a share of them."""
 Decay = Annotated[float, Ge(0), Lt(1)]
@@ -75,6 +77,7 @@ class GradientSettings:
     repeats: Annotated[int, Ge(2)]
     batch_size: Count
     seed: Seed
+    device: Text
     data_root: Text | None
     data_path: Text | None
 
@@ -156,6 +159,12 @@ def kinds(part: type) -> Mapping[str, Any]:
         if issubclass(part, kind):
             declared |= get_type_hints(bounds, include_extras=True)
     return {name: declared.get(name, kind) for name, kind in arguments(part).items()}
+
+
+def settings_from(asked: DictConfig, kind: type[Settings]) -> Settings:
+    """Those keys of `asked` that a dataclass of settings has, checked before, as one of it."""
+    names = (field.name for field in fields(kind))  # type: ignore[arg-type]
+    return kind(**{name: asked[name] for name in names})
 
 
 def check_settings(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from vae_lab.errors import InputError, explained, one_line, require, unknown
+from vae_lab.errors import InputError, cannot_write, explained, one_line, require, unknown
 from vae_lab.export import programs
 from vae_lab.export.programs import Case, Tensors
 from vae_lab.model import VAE
@@ -125,30 +125,41 @@ def export(trained: TrainedVAE, out: Path, formats: Sequence[str]) -> dict[Path,
     """Write a model, on the CPU, into the folder `out`, with its record in config.json.
 
     Returns the files that were compared, each with its largest difference from the model. Raises
-    InputError, and then `out` keeps the files it had, where a format does not exist, lacks a
-    package or cannot express the model, and where a file differs from it.
+    InputError where a format does not exist or lacks a package, before anything is written; and
+    where one cannot express the model or a file differs from it: then that format's files in `out`
+    stay as they were, the others' are written, and it says which.
     """
     for name in formats:
         if name not in FORMATS:
             raise unknown("format", str(name), FORMATS)
         require("export", *FORMATS[name].packages)
     subject = Subject(trained)
-    try:
+    written: dict[str, dict[Path, float]] = {}
+    refused: list[InputError] = []
+    for name in formats:
+        try:
+            written[name] = _export(name, subject, out)
+        except InputError as error:
+            refused.append(error)
+    if refused:
+        rest = f" Written: {', '.join(written)}." if written else ""
+        raise InputError(" ".join(dict.fromkeys(map(str, refused))) + rest) from refused[0]
+    return {path: off for files in written.values() for path, off in files.items()}
+
+
+def _export(name: str, subject: Subject, out: Path) -> dict[Path, float]:
+    """Write one format into `out`, whole or not at all, and the record beside it."""
+    with explained(partial(cannot_write, out, "set export.out to another folder")):
         out.mkdir(parents=True, exist_ok=True)
         unfinished = TemporaryDirectory(prefix=".unfinished-", dir=out)
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be written ({error.strerror}): set export.out to another."
-        ) from error
     differences = {}
     with unfinished as place:
         folder = Path(place)
-        (folder / "config.json").write_text(json.dumps(trained.record, indent=2) + "\n")
-        for name in formats:
-            with explained(partial(_cannot_express, name)):
-                for path, functions in FORMATS[name].write(subject, folder):
-                    off = _difference(path.name, functions, subject, FORMATS[name].tolerance)
-                    differences[out / path.name] = off
+        (folder / "config.json").write_text(json.dumps(subject.record, indent=2) + "\n")
+        with explained(partial(_cannot_express, name)):
+            for path, functions in FORMATS[name].write(subject, folder):
+                off = _difference(path.name, functions, subject, FORMATS[name].tolerance)
+                differences[out / path.name] = off
         for path in folder.iterdir():
             path.replace(out / path.name)
     return differences
@@ -174,8 +185,12 @@ def _difference(file: str, functions: Functions, subject: Subject, tolerance: fl
 
 
 def _cannot_express(name: str, error: Exception) -> InputError:
-    """Why a model cannot be written in this format."""
+    """Why a model cannot be written in this format: the first sentence of the first cause."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    why = one_line(cause).partition(". ")[0][:200]
     return InputError(
-        f"the model cannot be written as {name} ({one_line(error)[:200]}): leave {name} out of "
+        f"the model cannot be written as {name} ({why}): leave {name} out of "
         "export.formats. HYDRA_FULL_ERROR=1 shows where."
     )

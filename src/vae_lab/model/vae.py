@@ -13,15 +13,13 @@ from torch.distributions import Distribution
 
 from vae_lab.arguments import Count, Sizes
 from vae_lab.model.base import LatentVariableModel
-from vae_lab.model.conditioning import Conditioning
-from vae_lab.model.conditioning.base import NetworkPartial
+from vae_lab.model.conditioning import ConditioningPartial
 from vae_lab.model.context import Context
 from vae_lab.model.family import Family
 from vae_lab.model.likelihoods import Likelihood
+from vae_lab.model.networks import NetworkPartial
 from vae_lab.model.priors import Prior
 from vae_lab.trace import Batch, Draw, Shape, Trace, centre
-
-ConditioningPartial = Callable[[NetworkPartial, Shape, Shape, int | None], Conditioning]
 
 
 class VAE(LatentVariableModel):

@@ -1,16 +1,13 @@
 """What every conditioning promises: a wrapper that decides how a class label reaches a network."""
 
 from abc import ABC, abstractmethod
-from functools import partial
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vae_lab.model.networks import Network
+from vae_lab.model.networks import NetworkPartial
 from vae_lab.trace import Shape
-
-NetworkPartial = partial[Network]
-"""A network that lacks only its shapes: (in_shape, out_shape) -> Network."""
 
 UNCONDITIONAL = "model/encoder_conditioning=none model/decoder_conditioning=none"
 """What to choose for data without labels."""
@@ -38,3 +35,7 @@ class Conditioning(nn.Module, ABC):
     @abstractmethod
     def forward(self, value: Tensor, y: Tensor | None) -> Tensor:
         """(*batch, B, *in_shape) and (B,) -> (*batch, B, *out_shape)."""
+
+
+ConditioningPartial = Callable[[NetworkPartial, Shape, Shape, int | None], Conditioning]
+"""A conditioning that lacks only its network, shapes and number of classes."""

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from vae_lab.model.conditioning.base import UNCONDITIONAL, Conditioning, NetworkPartial
+from vae_lab.model.conditioning.base import UNCONDITIONAL, Conditioning
 from vae_lab.model.labels import needed_classes, needed_label
-from vae_lab.model.networks import Network
+from vae_lab.model.networks import NetworkPartial
+from vae_lab.model.networks.base import reads_images
 from vae_lab.trace import Shape
 
 
@@ -26,10 +27,7 @@ class Concat(Conditioning):
         super().__init__(network, in_shape, out_shape, num_classes)
         self.num_classes = needed_classes(num_classes, UNCONDITIONAL)
         self.in_shape = tuple(in_shape)
-        kind = network.func
-        assert isinstance(kind, type)
-        assert issubclass(kind, Network)
-        self.as_planes = kind.reads_images
+        self.as_planes = reads_images(network)
         if self.as_planes:
             channels, *size = in_shape
             self.network = network((channels + self.num_classes, *size), out_shape)

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from vae_lab.errors import InputError
-from vae_lab.model.conditioning.base import UNCONDITIONAL, Conditioning, NetworkPartial
+from vae_lab.model.conditioning.base import UNCONDITIONAL, Conditioning
 from vae_lab.model.labels import needed_classes, needed_label
+from vae_lab.model.networks import NetworkPartial
 from vae_lab.trace import Shape
 
 

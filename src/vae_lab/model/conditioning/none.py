@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from vae_lab.model.conditioning.base import Conditioning, NetworkPartial
+from vae_lab.model.conditioning.base import Conditioning
+from vae_lab.model.networks import NetworkPartial
 from vae_lab.trace import Shape
 
 

@@ -1,7 +1,7 @@
 """Networks: a shape -> a shape. They know no labels."""
 
-from vae_lab.model.networks.base import Network
+from vae_lab.model.networks.base import Network, NetworkPartial
 from vae_lab.model.networks.conv import ConvDecoder, ConvEncoder
 from vae_lab.model.networks.mlp import MLP
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Network"]
+__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Network", "NetworkPartial"]

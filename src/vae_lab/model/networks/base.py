@@ -2,6 +2,7 @@
 
 from abc import ABC
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -43,6 +44,18 @@ class Network(nn.Sequential, ABC):
         flat = value.reshape(-1, *self.in_shape)
         out: Tensor = super().forward(flat)
         return out.reshape(*batch_shape, *self.out_shape)
+
+
+NetworkPartial = partial[Network]
+"""A network that lacks only its shapes: (in_shape, out_shape) -> Network."""
+
+
+def reads_images(network: NetworkPartial) -> bool:
+    """Whether the network, not built yet, reads its input as an image: see `Network`."""
+    kind = network.func
+    assert isinstance(kind, type)
+    assert issubclass(kind, Network)
+    return kind.reads_images
 
 
 def make_activation(name: str) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The uniform posterior: why not?"""
+"""The uniform posterior: a box, beyond whose edges q(z|x) has no mass."""
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent
