@@ -192,4 +192,5 @@ def decoder_means(model: LatentVariableModel, n: int, y: Tensor | None, seed: in
 
 
 def _share(p: float, count: int) -> Estimate:
-    return Estimate(p, math.sqrt(p * (1 - p) / count), "share")
+    error = math.sqrt(p * (1 - p) / count)
+    return Estimate(p, error or None, "share")  # all or none: how far others lie is not told
