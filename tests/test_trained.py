@@ -1,6 +1,7 @@
 """From Python: load, sample, reconstruct, encode, score, and what becomes of codes moved."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,6 +86,9 @@ def test_latents_become_images(
     for bad in (z[0], z[:, :5], z[:0]):
         with pytest.raises(InputError, match=r"latents must be \(N, 32\)"):
             trained.decode(bad)
+    for bad in (z * torch.nan, z + torch.inf, [[1e40] * 32]):
+        with pytest.raises(InputError, match="latents must be finite"):
+            trained.decode(bad)
 
 
 def test_one_unit_is_moved(
@@ -96,12 +100,14 @@ def test_one_unit_is_moved(
     assert moved.shape == (6, 3, 1, 8, 8)
     as_reconstructed = trained.reconstruct(images, seed=0)
     torch.testing.assert_close(moved[1, 2], as_reconstructed[1])
-    for same in (torch.tensor(values), np.array(values)):
+    as_numpy = [np.float32(value) for value in values]
+    for same in (torch.tensor(values), np.array(values), as_numpy, [*torch.tensor(values)]):
         assert torch.equal(trained.traverse(images, (3,), same, seed=0), moved)
+    assert trained.traverse(images, np.int64(3), range(3), seed=0).shape == (6, 3, 1, 8, 8)
     by_class = [conditional.traverse(images[:1], 3, [0], y=y, seed=0) for y in (0, 1)]
     assert not torch.equal(*by_class)
-    for bad in ([], 1.0, ["a"], [[1.0]], [float("nan")], None):
-        with pytest.raises(InputError, match="values must be a list of numbers"):
+    for bad in ([], 1.0, ["a"], [[1.0]], [float("nan")], [1e40], [True], None):
+        with pytest.raises(InputError, match="values must be (a list of|real) numbers"):
             trained.traverse(images, 3, bad)
     with pytest.raises(InputError, match="unit must be a place in z"):
         trained.traverse(images, 32, values)
@@ -119,7 +125,7 @@ def test_an_image_becomes_one_of_another_class(
     as_sevens = conditional.transfer(images, y, 7, seed=0)
     z = conditional.encode(images, y=y, seed=0).mean
     torch.testing.assert_close(as_sevens, conditional.decode(z, y=7))
-    for bad, said in ((10, r"0\.\.9"), ([1, 2], "to must be one label or 6"), (None, "give it y")):
+    for bad, said in ((10, r"0\.\.9"), ([1, 2], "to must be one label or 6"), (None, "give it to")):
         with pytest.raises(InputError, match=said):
             conditional.transfer(images, y, bad)
     with pytest.raises(InputError, match="give it y"):
@@ -227,12 +233,51 @@ def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> No
     for k in (2.5, True):
         with pytest.raises(InputError, match="num_draws must be"):
             trained.log_prob(images, num_draws=k)
+    for memory in (float("nan"), "x", -1):
+        with pytest.raises(InputError, match="memory_mib must be"):
+            trained.log_prob(images, num_draws=2, memory_mib=memory)
     with pytest.raises(InputError, match="n must be"):
         trained.sample(0)
     with pytest.raises(InputError, match="n must be"):
         trained.interpolate(images[0], images[1], -1)
     with pytest.raises(InputError, match="must be"):
         trained.reconstruct(images[:0])
+
+
+@pytest.mark.parametrize(
+    "bad", ["hello", None, [[1, 2], [3]], np.array([object()]), torch.zeros(1, 32) + 0j], ids=repr
+)
+def test_what_are_no_numbers_is_told_in_one_line(trained: TrainedVAE, bad: object) -> None:
+    for use in (trained.decode, trained.encode, lambda x: trained.interpolate(x, x, 3)):
+        with pytest.raises(InputError, match="(latents|images) must be real numbers") as caught:
+            use(bad)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_image_may_be_turned(trained: TrainedVAE, images: torch.Tensor) -> None:
+    turned = trained.reconstruct(images.numpy()[..., ::-1], seed=0)  # numpy strides backwards
+    assert torch.equal(turned, trained.reconstruct(images.flip(-1), seed=0))
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"seed": 2**70}, "seed must be a whole number"),
+        ({"seed": "a"}, "seed must be a whole number"),
+        ({"seed": 1.5}, "seed must be a whole number"),
+        ({"fitted": "no"}, "fitted must be true or false"),
+        ({"mean": "no"}, "mean must be true or false"),
+    ],
+)
+def test_what_a_sample_is_told_is_checked(
+    trained: TrainedVAE, bad: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        trained.sample(2, **bad)
+
+
+def test_whole_numbers_may_be_numpys(trained: TrainedVAE) -> None:
+    assert torch.equal(trained.sample(np.int64(2), seed=np.int64(3)), trained.sample(2, seed=3))
 
 
 def test_grey_pixels_have_no_log_prob(tmp_path: Path, images: torch.Tensor) -> None:

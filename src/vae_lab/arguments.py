@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from functools import cache
 from math import isfinite
+from operator import index
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -74,7 +75,7 @@ def checked(key: str, value: Any, kind: Any) -> Any:
         return InputError(f"{key} must be {described(kind)}, not {_shown(value)}.")
 
     try:  # by way of JSON, whose lists are tuples and sequences too, and whose "5" is no number
-        told = json.dumps(value)
+        told = json.dumps(value, default=index)  # whole numbers of numpy's are whole numbers
     except (TypeError, ValueError):
         raise refused() from None
     try:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from vae_lab.arguments import Natural, checked
+
 _WORDS = slice(24, 24 + 8 * 624)
 """Bytes of a CPU generator's state: its 624 words of 32 bits, each in a field of 64."""
 
@@ -40,7 +42,11 @@ def reseed(device: torch.device, *parts: int | str) -> None:
 
 @contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Draw from `seed` within, and leave torch's generators as they were; None changes nothing."""
+    """Draw from `seed` within, and leave torch's generators as they were; None changes nothing.
+
+    Raises InputError for a seed that is no whole number from 0 on.
+    """
+    seed = checked("seed", seed, Natural | None)
     if seed is None:
         yield
         return

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lab.arguments import Count, checked
+from vae_lab.arguments import Count, NonNegative, checked
 from vae_lab.config.restore import data_from_config, model_from_checkpoint, prior_beside
 from vae_lab.data import ImageDataModule
-from vae_lab.data.preparation import Preparation, as_pixels
+from vae_lab.data.preparation import Preparation, as_numbers, as_pixels
 from vae_lab.errors import InputError
 from vae_lab.evaluation import moves
 from vae_lab.evaluation.evidence import log_evidence
@@ -127,8 +127,9 @@ class TrainedVAE:
         uniformly. Raises InputError for n below 1, a label outside the classes, any label where
         none is read, and a fitted prior that is damaged or of other weights.
         """
-        checked("n", n, Count)
-        sampler = (self.fitted_sampler if fitted else None) or from_own_prior(self.model)
+        n, mean = checked("n", n, Count), checked("mean", mean, bool)
+        wanted = self.fitted_sampler if checked("fitted", fitted, bool) else None
+        sampler = wanted or from_own_prior(self.model)
         with seeded(seed):
             if y is None and sampler.reads_labels:
                 y = torch.randint(self.model.num_classes or 0, (n,))
@@ -137,7 +138,7 @@ class TrainedVAE:
 
     @torch.no_grad()
     def encode(self, x: Any, y: Labels = None, *, seed: int | None = None) -> Distribution:
-        """q(z|x), batch shape (N,); its `mean` and `stddev` are (N, *Z)."""
+        """q(z|x), batch shape (N,); its `mean`, of a flow `vae_lab.trace.centre(q)`, is (N, *Z)."""
         with seeded(seed):
             batch = self._inputs.batch(x, y)
             return self._vae.q_z(batch.x, batch.y)
@@ -148,9 +149,10 @@ class TrainedVAE:
     ) -> Tensor:
         """The images of latents z, (N, *Z): decoder means, or draws of x with `mean=False`.
 
-        Raises InputError for z of another shape, and for labels as `sample` does.
+        Of a discrete model draws of z are one-hot; what lies between is decoded as it is. Raises
+        InputError for z of another shape or not finite, and for labels as `sample` does.
         """
-        model = self._vae
+        model, mean = self._vae, checked("mean", mean, bool)
         latents = self._inputs.latents(z, model)
         with seeded(seed):
             p_x = model.p_x(latents, self._inputs.labels(y, len(latents)))
@@ -170,8 +172,8 @@ class TrainedVAE:
 
         y, for a conditional model: the two images' labels.
         """
-        checked("n", n, Count)
-        pair = [as_pixels(torch.as_tensor(image)[None], self.model.x_shape) for image in (a, b)]
+        n, shape = checked("n", n, Count), self.model.x_shape
+        pair = [as_pixels(as_numbers("images", image)[None], shape) for image in (a, b)]
         with seeded(seed):
             ends = self._inputs.batch(torch.cat(pair), y)
             return moves.interpolate(self._vae, ends, n)[1:-1]
@@ -234,7 +236,8 @@ class TrainedVAE:
         samples. Raises InputError below 1, for a model of grey pixels, which has no likelihood, and
         for a point mass as posterior, which has no density.
         """
-        checked("num_draws", num_draws, Count)
+        num_draws = checked("num_draws", num_draws, Count)
+        memory_mib = checked("memory_mib", memory_mib, NonNegative)
         with seeded(seed):
             draws = int(torch.randint(2**31, ()))
             return log_evidence(self.model, self._inputs.batch(x, y), num_draws, memory_mib, draws)

@@ -104,6 +104,15 @@ BAD = [
         "val_check_interval=1000 is more than the 38 batches of",
     ),
     (["trainer.accumulate_grad_batches=1000"], "=1000 is more than the 38 batches of an epoch"),
+    (
+        ["objective=dip_i", "data.batch_size=1"],
+        "every batch here is of one alone: raise data.batch_size.",
+    ),
+    (["objective=info_vae", "data.limit=1"], "every batch here is of one alone: raise data.limit."),
+    (
+        ["trainer=ddp", "trainer.devices=2", "data.limit=1"],
+        "there are fewer training items than the 2 processes: lower trainer.devices, or raise",
+    ),
     (["trainer.precision=8"], "16-mixed or 32, not 8."),
     (
         ["objective.beta.value=1e300"],

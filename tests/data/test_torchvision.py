@@ -86,6 +86,24 @@ def test_what_is_not_served_is_told_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.name=EMNIST", "data.options={split: letters}"], "EMNIST letters is missing"),
+        (["data.name=EMNIST", "+data.options.split=letters"], "EMNIST letters is missing"),
+        (["data.name=EMNIST", "data.options.split=letters"], r"say \+data.options.split=..."),
+        (["data.name=EMNIST"], "EMNIST needs data.options"),
+        (["data.name=KMNIST", "data.options={a: 1}"], "unknown option of KMNIST 'a'"),
+    ],
+)
+def test_options_are_said_on_the_command_line(
+    tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        run(tmp_path / "run", "data=torchvision", f"data.root={tmp_path / 'absent'}", *overrides)
+    assert "\n" not in str(caught.value)
+
+
 # Sets in MNIST's format
 
 Archives = Callable[[str], Path]

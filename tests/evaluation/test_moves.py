@@ -97,7 +97,7 @@ def test_the_label_changes_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.testing.assert_close(path.diff(dim=0), (ends.diff(dim=0) / 3).expand(3, 4))
 
 
-@pytest.mark.parametrize("unit", [6, -1, 1.0, "1", None, (1, 2), ()])
+@pytest.mark.parametrize("unit", [6, -1, 1.0, "1", True, None, (1, 2), ()])
 def test_units_that_z_does_not_have(unit: object) -> None:
     with pytest.raises(InputError, match=r"unit must be a place in z, .* \(6,\): a number"):
         place_in((6,), unit)

@@ -18,7 +18,7 @@ from vae_lab.commands.evaluate import evaluate_task
 from vae_lab.config.compose import compose_config
 from vae_lab.evaluation.codes import Codes, code_estimates
 from vae_lab.evaluation.evidence import Evidence, evidence
-from vae_lab.evaluation.statistics import active_units
+from vae_lab.evaluation.statistics import active_units, mean_estimate
 from vae_lab.trace import Batch
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -52,6 +52,14 @@ def test_a_key_that_would_do_nothing_is_refused(
     with pytest.raises(InputError, match=said):
         evaluate_task(compose_config("evaluate", [f"run={digits_run}", out, override]))
     assert not (tmp_path / "out").exists()
+
+
+def test_what_does_not_vary_has_no_standard_error() -> None:
+    assert active_units(torch.randn(1, 4).double(), seed=0).standard_error is None
+    assert active_units(torch.randn(9, 4).double(), seed=0).standard_error == 0
+    for right in ([1.0], [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]):
+        assert mean_estimate(torch.tensor(right), "share").standard_error is None
+    assert mean_estimate(torch.tensor([1.0, 0.0, 1.0]), "share").standard_error is not None
 
 
 @pytest.mark.process

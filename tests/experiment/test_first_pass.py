@@ -23,7 +23,7 @@ from vae_lab.model.context import Context
 from vae_lab.model.family import Family
 from vae_lab.model.posteriors import PointMass
 from vae_lab.model.priors import ClassMeans, Prior
-from vae_lab.objectives import ELBO, IWAE, Constant, Objective, Reconstruction
+from vae_lab.objectives import ELBO, IWAE, Capacity, Constant, InfoVAE, Objective, Reconstruction
 from vae_lab.trace import has_fixed_support
 from vae_lab.training.module import VAEModule
 
@@ -58,6 +58,20 @@ def test_a_point_mass_is_refused_where_the_objective_is_infinite(
     module.estimator.num_draws = 2
     with pytest.raises(InputError, match="a point mass, .* say objective=reconstruction"):
         first_pass(module, batch((1, 8, 8)))
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        partial(InfoVAE, alpha=0.0, lambda_=10.0, scale=1e-30),  # 0 / 0
+        partial(Capacity, nats=25.0, epochs=10.0, gamma=1e38),
+    ],
+)
+def test_an_objective_that_is_not_finite_is_refused(
+    objective: Callable[[Context], Objective],
+) -> None:
+    with pytest.raises(InputError, match="(InfoVAE|Capacity) is not finite at the (first|end)"):
+        first_pass(training(objective), batch((1, 8, 8)))
 
 
 def test_a_monitor_that_a_point_mass_lacks_is_refused() -> None:

@@ -51,6 +51,15 @@ def test_the_test_elbo_has_its_standard_error(
     assert f"{value:.2f} +- {error:.2f}" in said
 
 
+def test_what_has_no_test_items_is_not_to_be_scored(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Score it" in said_by(tmp_path / "a", capsys)
+    said = said_by(tmp_path / "b", capsys, "data.test_size=0")
+    assert "Score it" not in said
+    assert said.count(str(tmp_path / "b")) == 2
+
+
 def test_the_folder_is_named_once_at_the_start_and_once_at_the_end(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

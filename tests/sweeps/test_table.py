@@ -161,6 +161,21 @@ def test_estimates_are_columns_where_all_that_finished_were_evaluated_alike(
         main()
     evaluated(tmp_path / "0", num_draws=5, mig=0.0)
     assert all("evaluated/mig" not in row.values for row in rows(tmp_path))
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path), "--columns", "evaluated/mig"])
+    with pytest.raises(SystemExit, match="no column 'evaluated/mig': .* not all evaluated alike"):
+        main()
+
+
+def test_columns_that_no_run_has_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job(tmp_path / "run", -30.0)
+    asked = "best, test/elbo,,test/rate , test/distortion"
+    monkeypatch.setattr("sys.argv", ["table", str(tmp_path), "--columns", asked])
+    main()
+    said = capsys.readouterr().out
+    assert "-31.00" in said
+    assert "No run has test/rate, test/distortion." in said
 
 
 def test_nothing_is_pooled_across_a_measure(tmp_path: Path) -> None:

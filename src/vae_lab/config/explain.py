@@ -96,6 +96,8 @@ def _unknown_key_of(node: DictConfig, path: str, name: str, overrides: Sequence[
     target = node.get("_target_")
     if target is not None and name in kinds(locate(target)):
         return InputError(f"{path}.{name} is not in the YAML: say +{path}.{name}=...")
+    if path and not node:  # which has free keys, such as data.options
+        return InputError(f"{path} holds nothing yet: say +{path}.{name}=...")
     if path:
         return unknown(f"key of {path}", name, map(str, node))
     ours = {key: value for key, value in node.items_ex(resolve=False) if key != "hydra"}

@@ -81,13 +81,30 @@ def preparation_for(
     return forced
 
 
+def as_numbers(name: str, value: Any) -> Tensor:
+    """Real numbers as a caller has them, in a tensor, an array or lists, as a tensor.
+
+    Raises InputError for anything else, such as text or rows of different lengths; `name` is what
+    the caller calls them.
+    """
+    try:
+        found = (
+            value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value, order="C"))
+        )
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        found = None
+    if found is None or found.is_complex():
+        raise InputError(f"{name} must be real numbers: a tensor, an array or lists of one shape.")
+    return found
+
+
 def as_pixels(x: Any, shape: Shape) -> Tensor:
     """Images as a caller has them, tensor or array, as pixels: (N, *shape), uint8 or float.
 
-    A channel axis of 1 may be left out. Raises InputError for another shape, for no image at all,
-    and for floats outside [0, 1].
+    A channel axis of 1 may be left out. Raises InputError for what are no numbers, for another
+    shape, for no image at all, and for floats outside [0, 1].
     """
-    pixels = torch.as_tensor(np.asarray(x) if not isinstance(x, Tensor) else x)
+    pixels = as_numbers("images", x)
     if pixels.shape[1:] != shape and (1, *pixels.shape[1:]) == shape:
         pixels = pixels.unsqueeze(1)
     if pixels.shape[1:] != shape or not len(pixels):

@@ -86,27 +86,27 @@ class Torchvision(Source):
         root: The folder in which torchvision's files lie, or into which they are downloaded.
         size: The side of the square, in pixels, that images are resized and cropped to; None leaves
             them as they are. Sets of image files need one.
-        options: What else the class is told, such as the `split` of EMNIST.
+        options: What else the class is told, such as the `split` of EMNIST; None says nothing.
     """
 
     def __init__(
-        self, name: Text, root: Text, size: Count | None, options: Mapping[str, int | str]
+        self, name: Text, root: Text, size: Count | None, options: Mapping[str, int | str] | None
     ) -> None:
         if name.lower() in _OWN:
             raise InputError(f"{name} has a choice of its own: say data={_OWN[name.lower()]}.")
         if name not in SETS:
             raise unknown("image classification set of torchvision", name, SETS)
-        self.set, self.root, self.size, self.options = name, Path(root), size, options
-        self.name = " ".join([name, *map(str, options.values())])  # with which figures compare
+        self.set, self.root, self.size, self.options = name, Path(root), size, options or {}
+        self.name = " ".join([name, *map(str, self.options.values())])  # with which figures compare
         kind = getattr(datasets, name)
         self.takes = signature(kind).parameters
         self.has_raw = issubclass(kind, datasets.MNIST)
         self.kind = raw_only(kind) if self.has_raw else kind
         known = {*self.takes} - _OURS - {*SETS[name][0]}
-        for option in options:
+        for option in self.options:
             if option not in known:
                 raise unknown(f"option of {name}", option, known)
-        for option in known - {*options}:
+        for option in known - {*self.options}:
             if self.takes[option].default is Parameter.empty:
                 raise InputError(
                     f"{name} needs data.options, such as data.options={{{option}: letters}}."

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vae_lab.data.preparation import Preparation, as_pixels
+from vae_lab.data.preparation import Preparation, as_numbers, as_pixels
 from vae_lab.errors import InputError
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.labels import as_labels
@@ -46,14 +46,18 @@ class Inputs:
             reads_labels = self.model.reads_labels
         if y is not None and not reads_labels:
             raise InputError(f"this model reads no labels: leave {name} out.")
+        if y is None and reads_labels:
+            raise InputError(f"this model reads labels: give it {name}, a class or {n} of them.")
         labels = None if y is None else as_labels(y, n, name).to(self.device)
         self.model.check_labels(labels)
         return labels
 
     def latents(self, z: Any, model: VAE) -> Tensor:
         """Latents (N, *Z) of `model`, which is this one."""
-        latents = torch.as_tensor(z, dtype=torch.float32, device=self.device)
+        latents = as_numbers("latents", z).to(self.device, torch.float32)
         if latents.shape[1:] != model.z_shape or not len(latents):
             wanted = ", ".join(map(str, model.z_shape))
             raise InputError(f"latents must be (N, {wanted}), not {tuple(latents.shape)}.")
+        if not latents.isfinite().all():
+            raise InputError("latents must be finite in float32: there is NaN or infinity in them.")
         return latents

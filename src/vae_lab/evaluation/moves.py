@@ -5,20 +5,16 @@ A code stands for a datum: `centre(q(z|x))`. N codes, (N, *Z), give decoder mean
 
 from collections.abc import Sequence
 from operator import index
-from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import MinLen
 from torch import Tensor
 from torch.distributions import Normal
 
-from vae_lab.arguments import checked
+from vae_lab.data.preparation import as_numbers
 from vae_lab.errors import InputError
 from vae_lab.model import VAE
 from vae_lab.trace import Batch, Shape, centre, factorises
-
-Values = Annotated[Sequence[float], MinLen(1), "a list of numbers, such as [-2, 0, 2]"]
 
 
 def codes(model: VAE, batch: Batch) -> Tensor:
@@ -56,12 +52,14 @@ def place_in(z_shape: Shape, unit: int | Sequence[int]) -> int:
     """
     places = unit if isinstance(unit, Sequence) else (unit,)
     try:
+        if any(isinstance(place, bool) for place in places):
+            raise TypeError
         return int(np.ravel_multi_index([index(place) for place in places], z_shape))
     except (TypeError, ValueError):
         count = "a number" if len(z_shape) == 1 else f"{len(z_shape)} numbers"
         raise InputError(
             f"unit must be a place in z, which has the shape {z_shape}: {count}, counted from 0, "
-            f"not {unit}."
+            f"not {unit!r}."
         ) from None
 
 
@@ -78,9 +76,14 @@ def traverse(model: VAE, z: Tensor, y: Tensor | None, unit: int, values: Tensor)
 
 
 def wanted_values(values: Sequence[float] | Tensor) -> Tensor:
-    """The values of one unit, (V,). Raises InputError for what is no list of numbers."""
-    told = values.tolist() if isinstance(values, Tensor | np.ndarray) else values
-    return torch.tensor(checked("values", told, Values))
+    """The values of one unit, (V,). Raises InputError for what is no list of finite numbers."""
+    found = as_numbers("values", values)
+    told = found.to(torch.float32)
+    if found.dtype == torch.bool or told.dim() != 1 or not len(told) or not told.isfinite().all():
+        raise InputError(
+            "values must be a list of numbers, such as [-2, 0, 2], that are finite in float32."
+        )
+    return told
 
 
 def transfer(model: VAE, z: Tensor, y: Tensor, to: Tensor) -> Tensor:

@@ -157,4 +157,5 @@ def decoder_means(sampler: Sampler, n: int, y: Tensor | None, seed: int) -> Tens
 
 
 def _share(p: float, count: int) -> Estimate:
-    return Estimate(p, math.sqrt(p * (1 - p) / count), "share")
+    error = math.sqrt(p * (1 - p) / count)
+    return Estimate(p, error or None, "share")  # all or none: how far others lie is not told

@@ -1,13 +1,14 @@
 """Whether the parts of a job fit together: one step that nothing is learned from shows it."""
 
 import torch
+from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
 from vae_lab.trace import Batch, Latent, Trace, has_fixed_support, is_discrete
 from vae_lab.training.module import VAEModule
-from vae_lab.training.step import Outcome, step
+from vae_lab.training.step import step
 
 
 def first_pass(module: VAEModule, batch: Batch) -> Trace:
@@ -15,7 +16,7 @@ def first_pass(module: VAEModule, batch: Batch) -> Trace:
 
     Raises InputError, naming the fix, for parts that refuse each other, for a posterior and a prior
     over different things, for a prior that leaves a part of z out, for an objective or a monitor
-    that is infinite, and for weights that training would never change.
+    that is not finite, and for weights that training would never change.
     """
     with torch.no_grad():
         trace: Trace = module.model(batch, sampled(1))
@@ -23,7 +24,10 @@ def first_pass(module: VAEModule, batch: Batch) -> Trace:
         _check_same_kind(latent)
         _check_prior_reaches(latent.p)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
-    _check_finite(module, trace, outcome)
+    with torch.no_grad():
+        at_rest = module.objective(outcome.trace, torch.tensor(torch.inf))  # as validation asks it
+    for when, values in (("first step", outcome.objective), ("end of its schedule", at_rest)):
+        _check_finite(module, trace, values, when)
     outcome.surrogate.mean().backward()
     _check_all_learn(module)
     module.zero_grad()
@@ -39,14 +43,20 @@ def _check_same_kind(latent: Latent) -> None:
         )
 
 
-def _check_finite(module: VAEModule, trace: Trace, outcome: Outcome) -> None:
+def _check_finite(module: VAEModule, trace: Trace, values: Tensor, when: str) -> None:
+    name, is_finite = type(module.objective).__name__, bool(values.isfinite().all())
     if trace.has_elbo:
+        if not is_finite:
+            raise InputError(
+                f"{name} is not finite at the {when}: choose other values of objective.*, nearer "
+                "to those of its YAML."
+            )
         return
     why = "the posterior is a point mass, which has no ELBO"
-    if not outcome.objective.isfinite().all():
+    if not is_finite:
         raise InputError(
-            f"{type(module.objective).__name__} is infinite here, since {why}: say "
-            "objective=reconstruction, or choose another model/posterior."
+            f"{name} is infinite here, since {why}: say objective=reconstruction, or choose "
+            "another model/posterior."
         )
     if module.monitor == "val/elbo":
         raise InputError(f"monitor=elbo selects nothing, since {why}: say monitor=objective.")

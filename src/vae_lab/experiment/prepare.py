@@ -115,7 +115,9 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
     loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
     trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
-    _check_length(cfg, trainer, module.objective, len(datamodule.train_dataloader()))
+    items = len(datamodule.splits["train"]) // (trainer.num_devices * trainer.num_nodes)
+    _check_batches(cfg, trainer, module.objective, items)
+    _check_length(cfg, trainer, module.objective, -(-items // cfg.data.batch_size))
     return Job(
         cfg,
         folder,
@@ -169,6 +171,21 @@ def _record(cfg: DictConfig, datamodule: ImageDataModule) -> dict[str, Any]:
         "commit": commit(*trusted()),
         "versions": versions(),
     }
+
+
+def _check_batches(cfg: DictConfig, trainer: Trainer, objective: Objective, items: int) -> None:
+    """Whether each process has as many training `items` as it needs for a batch."""
+    if items == 0:
+        raise InputError(
+            f"there are fewer training items than the {trainer.num_devices * trainer.num_nodes} "
+            "processes: lower trainer.devices, or raise data.limit."
+        )
+    if objective.reads_batch and min(items, cfg.data.batch_size) == 1:
+        key = "data.batch_size" if cfg.data.batch_size == 1 else "data.limit"
+        raise InputError(
+            f"{type(objective).__name__} reads what the data of a batch have in common, and every "
+            f"batch here is of one alone: raise {key}."
+        )
 
 
 def _check_length(

@@ -117,7 +117,9 @@ def report(
     console.print(table)
     for line in remarks(module, best_epoch, job.trainer.current_epoch, metrics):
         say(console, line)
-    say(console, f"Score it: python evaluate.py run={job.folder}")
+    has_test = len(job.datamodule.splits["test"]) > 0
+    told = "Score it: python evaluate.py run=" if has_test else "Run folder: "
+    say(console, f"{told}{job.folder}")
 
 
 def remarks(

@@ -16,7 +16,7 @@ from vae_lab.errors import InputError, one_line, unknown
 from vae_lab.loggers import WandB, log_image
 from vae_lab.storage.files import atomic_file
 from vae_lab.sweeps.rows import Row, metrics, rows
-from vae_lab.sweeps.runs import Job, jobs
+from vae_lab.sweeps.runs import EVALUATED, Job, jobs
 from vae_lab.sweeps.show import PRINTED, plot, print_best, print_table, texts
 from vae_lab.terminal import say
 
@@ -43,10 +43,10 @@ def write_table(
         say(console, "No run there has begun.")
         return 0
     header, lines = cells(table)
-    for name in columns:
-        if name not in metrics(table):
-            raise unknown("column", name, metrics(table))
+    _check_columns(columns, metrics(table))
     print_table(table, console, columns or PRINTED)
+    if lacking := [name for name in columns if all(name not in row.values for row in table)]:
+        say(console, f"No run has {', '.join(lacking)}.")
     for problem in dict.fromkeys(job.problem for job in found if job.problem):
         first, *more = [job.folder for job in found if job.problem == problem]
         say(console, f"failed: {first}{f' and {len(more)} more' * bool(more)}: {problem}")
@@ -62,6 +62,18 @@ def write_table(
         _log(out, found, header, lines)
     print_best(table, console)
     return sum(row.failed for row in table)
+
+
+def _check_columns(columns: Sequence[str], known: Sequence[str]) -> None:
+    for name in columns:
+        if name in known:
+            continue
+        if name.startswith(EVALUATED) and not any(each.startswith(EVALUATED) for each in known):
+            raise InputError(
+                f"there is no column '{name}': the runs that have finished were not all evaluated "
+                "alike (draws, items and seed). Evaluate their folder: vae-lab evaluate run=..."
+            )
+        raise unknown("column", name, known)
 
 
 def cells(table: Sequence[Row]) -> tuple[list[str], list[list[Any]]]:
@@ -117,7 +129,7 @@ def main() -> None:
             if not folder.is_dir():
                 raise InputError(f"no folder at {folder}: give run folders, or folders of runs.")
         out = asked.out or (asked.folders[0] if len(asked.folders) == 1 else Path())
-        columns = [name for name in asked.columns.split(",") if name]
+        columns = [name for part in asked.columns.split(",") if (name := part.strip())]
         folders = [folder.resolve() for folder in asked.folders]
         if write_table(out.resolve(), Console(), folders, columns):
             sys.exit(1)
