@@ -206,14 +206,12 @@ class TrainedVAE:
         What the model draws beside the class is kept. The code z, the posterior's mean given y, is
         decoded as `to`; where the prior reads labels, z first moves to the same place among the
         draws of that class: mu_to + sigma_to (z - mu_y) / sigma_y, of p(z|to) and p(z|y). Raises
-        InputError for a model whose prior and decoder read no labels, and for labels as `sample`.
+        InputError for a model whose prior and decoder read no labels, or whose p(z|y) is no product
+        of Gaussians, in which alone that is one place; and for labels as `sample` does.
         """
         model = self._vae
-        if not moves.draws_by_class(model):
-            raise InputError(
-                "this model draws x without a label (neither its prior nor its decoder reads one), "
-                "so no image can be re-rendered as another class: train with model=cvae."
-            )
+        if reason := moves.no_transfer(model):
+            raise InputError(reason)
         with seeded(seed):
             batch = self._inputs.batch(x, y)
             classes = self._inputs.labels(to, len(batch.x), "to")

@@ -14,6 +14,7 @@ from vae_lab import InputError
 from vae_lab.callbacks import GradientSkip
 from vae_lab.config.allowed import check_parts
 from vae_lab.data import Digits
+from vae_lab.estimators import ScoreFunction
 from vae_lab.objectives import ELBO, Constant
 from vae_lab.support import Support
 from vae_lab.trace import Trace
@@ -62,6 +63,15 @@ def test_a_poisoned_batch_moves_nothing_and_training_goes_on(
     ]  # fmt: skip  # the third of four batches is poisoned
     assert skip.skipped == fit.logged_metrics["train/skipped_steps"] == 1
     assert adam.steps == 3  # neither did the optimiser's own state move
+
+
+def test_a_step_that_is_not_finite_leaves_no_state_behind() -> None:
+    module = training(poisoned(NotFinite), guard=NaNGuard(ignores_steps=True))
+    module.estimator = ScoreFunction(1)
+    data = datamodule(Digits(), Support.BINARY, batch_size=32, val_size=64, limit=128)
+    trainer(GradientSkip(), epochs=1).fit(module, datamodule=data)
+    assert float(module.estimator.weight) == pytest.approx(1 - 0.99**3)  # of three steps of four
+    assert float(module.estimator.total) < 0
 
 
 def test_without_it_the_same_batch_ends_training() -> None:

@@ -1,5 +1,6 @@
 """Figures: what stands where in them, and in which colour."""
 
+from functools import partial
 from pathlib import Path
 
 import matplotlib.image
@@ -24,8 +25,10 @@ from vae_lab.evaluation.plane import rate_distortion
 from vae_lab.evaluation.points import class_colours, code_map, latent_means
 from vae_lab.model.conditioning import Concat, FiLM
 from vae_lab.model.posteriors import DiagonalGaussian
-from vae_lab.model.priors import ClassGaussian, ClassMeans
+from vae_lab.model.priors import ClassGaussian, ClassMeans, ClassMixture
 from vae_lab.trace import Batch
+
+MIXTURE = partial(ClassMixture, components=2)
 
 
 @pytest.mark.parametrize("shape", [(2, 10, 1, 28, 28), (3, 2, 3, 8, 8), (4, 6, 1, 16, 40)])
@@ -59,6 +62,8 @@ def test_class_rows_say_their_class() -> None:
         ({"encoder_conditioning": FiLM}, {"classes"}),
         ({"decoder_conditioning": FiLM}, {"classes", "transfer"}),
         ({"prior": ClassGaussian}, {"classes", "transfer", "class_path"}),
+        ({"prior": MIXTURE}, {"classes", "class_path"}),
+        ({"prior": MIXTURE, "decoder_conditioning": FiLM}, {"classes", "class_path"}),
     ],
 )
 def test_what_shows_the_classes(parts: dict[str, object], drawn: set[str]) -> None:

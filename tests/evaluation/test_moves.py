@@ -1,15 +1,17 @@
 """Codes that are moved: where they go, and which label goes with them."""
 
+from functools import partial
+
 import pytest
 import torch
 from parts import batch, vae
 from torch import Tensor
 
 from vae_lab.errors import InputError
-from vae_lab.evaluation.moves import between, codes, draws_by_class, place_in, transfer, traverse
+from vae_lab.evaluation.moves import between, codes, no_transfer, place_in, transfer, traverse
 from vae_lab.model import VAE
-from vae_lab.model.conditioning import Concat, FiLM
-from vae_lab.model.priors import ClassGaussian, ClassMeans
+from vae_lab.model.conditioning import Concat, FiLM, NoConditioning
+from vae_lab.model.priors import ClassGaussian, ClassMeans, ClassMixture
 
 Seen = list[tuple[Tensor, Tensor | None]]
 
@@ -57,10 +59,18 @@ def test_a_transfer_keeps_z_where_the_prior_knows_no_class(
 
 
 def test_what_the_class_must_enter_for_a_transfer() -> None:
-    assert not draws_by_class(vae())
-    assert not draws_by_class(vae(encoder_conditioning=Concat))
-    assert draws_by_class(vae(decoder_conditioning=FiLM))
-    assert draws_by_class(vae(prior=ClassGaussian))
+    for lacking in (vae(), vae(encoder_conditioning=Concat)):
+        assert "without a label" in no_transfer(lacking)
+    assert not no_transfer(vae(decoder_conditioning=FiLM))
+    assert not no_transfer(vae(prior=ClassGaussian))
+
+
+@pytest.mark.parametrize("entry", [NoConditioning, Concat])
+def test_a_mixture_has_no_place_to_keep(entry: object) -> None:
+    model = vae(prior=partial(ClassMixture, components=2), decoder_conditioning=entry)
+    data = batch((1, 8, 8))
+    with pytest.raises(InputError, match="model/prior=class_gaussian or class_means"):
+        transfer(model, codes(model, data), data.y, data.y)
 
 
 def test_a_traversal_moves_one_unit_of_each_datum(monkeypatch: pytest.MonkeyPatch) -> None:

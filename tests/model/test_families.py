@@ -198,6 +198,17 @@ def test_optimal_sigma_starts_anew_each_epoch() -> None:
     assert float(sigma()) == pytest.approx(0.01, rel=0.01)
 
 
+def test_residuals_that_are_not_finite_leave_sigma_finite() -> None:
+    sigma = OptimalSigma(0.25)
+    sigma.observe(torch.tensor([math.nan, math.inf]))
+    sigma.refit()
+    assert float(sigma()) == pytest.approx(0.25, rel=1e-4)  # nothing was learnt
+    sigma.observe(torch.tensor([0.3, math.nan, -0.1, -math.inf]))
+    sigma.refit()
+    expected = math.sqrt((0.3**2 + 0.1**2 + 2 * 0.25**2) / 4)
+    assert float(sigma()) == pytest.approx(expected, rel=1e-4)
+
+
 def test_sigma_has_a_soft_floor() -> None:
     learned = LearnedSigma(0.2)
     with torch.no_grad():

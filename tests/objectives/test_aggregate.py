@@ -55,7 +55,7 @@ def test_the_mmd_is_the_u_statistic_of_its_kernel() -> None:
     for s in range(2):
         z, w = latent.z[s], other[s]
         within = sum(k(z[i], z[j]) + k(w[i], w[j]) for i, j in pairs) / len(pairs)
-        between = sum(k(a, b) for a in z for b in w) / 49
+        between = sum(k(z[i], w[j]) for i, j in pairs) / len(pairs)
         assert float(found[s].mean()) == pytest.approx(within - 2 * between)
 
 
@@ -67,6 +67,17 @@ def test_a_conditional_prior_is_drawn_once_for_every_label() -> None:
     latent = gaussian_trace(draws=2).latents[0]
     far = diagonal_normal(latent.q.mean.detach() + 100, torch.ones(7, 4), 1)
     assert mmd(Latent(latent.z, latent.q, far), 1.0).shape == (2, 7)
+
+
+def test_the_mmd_of_a_prior_that_reads_labels_is_unbiased() -> None:
+    torch.manual_seed(0)
+    at = 10.0 * torch.randint(2, (500, 8, 1)).double() - 5  # +-5, by the label
+    found = []
+    for mean in at:  # q(z|x, y) = p(z|y): the aggregates are equal
+        q = diagonal_normal(mean, torch.ones_like(mean), 1)
+        found.append(mmd(Latent(q.sample((1,)), q, q), 1.0).mean())
+    share = torch.stack(found)
+    assert share.mean().abs() < 4 * share.std() / math.sqrt(len(share))
 
 
 @pytest.mark.parametrize("alpha", [-1.0, 0.0, 0.4, 1.0])

@@ -98,12 +98,14 @@ def test_a_fit_that_diverges_is_told() -> None:
 
 def test_codes_are_draws_of_q_and_of_a_point_mass_its_values() -> None:
     model, data = vae(posterior=PointMass), [batch((1, 8, 8)), batch((1, 8, 8))]
-    found = codes(model, data, seed=0)
+    found = codes(model, data, "train", seed=0)
     assert found.z.shape == (10, 4)
     torch.testing.assert_close(found.z[:5], model.encoder(data[0].x, None))
     assert found.y is not None
     assert found.y.tolist() == [*range(5)] * 2
     gaussian = vae()
-    one, same, other = (codes(gaussian, data, seed).z for seed in (0, 0, 1))
+    asked = [("train", 0), ("train", 0), ("train", 1), ("val", 0)]
+    one, same, other, held_out = (codes(gaussian, data, *key).z for key in asked)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+    assert not torch.equal(one, held_out)  # those that judge have noise of their own

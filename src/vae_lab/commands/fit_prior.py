@@ -135,7 +135,8 @@ def _codes(
             "data.val_size above 0."
         )
     train, held_out = (
-        codes(model, data.batches(split, 1000, device), settings.seed) for split in ("train", "val")
+        codes(model, data.batches(split, 1000, device), split, settings.seed)
+        for split in ("train", "val")
     )
     return train, held_out
 

@@ -32,6 +32,7 @@ class Estimator(nn.Module, ABC):
     def observe(self, values: Tensor) -> None:
         """See what each draw of one training step was worth, (S, B), in nats, after that step.
 
-        For a state of its own, such as a baseline that moves, which a buffer keeps.
+        For a state of its own, such as a baseline that moves, which a buffer keeps. A step that is
+        skipped is seen too, so that not all values need be finite.
         """
         return

@@ -70,5 +70,8 @@ class ScoreFunction(Estimator):
         return objective.reduce(without.flatten(1)).unflatten(0, values.shape)
 
     def observe(self, values: Tensor) -> None:
-        self.total.lerp_(values.mean().to(self.total), 1 - self.decay)
-        self.weight.lerp_(torch.ones_like(self.weight), 1 - self.decay)
+        """A mean that is not finite moves nothing: it would stay in the baseline for ever."""
+        mean = values.mean().to(self.total)
+        finite = mean.isfinite()  # without a read from the device
+        self.total.lerp_(torch.where(finite, mean, self.total), 1 - self.decay)
+        self.weight.lerp_(torch.where(finite, 1, self.weight), 1 - self.decay)

@@ -16,8 +16,8 @@ from vae_lab.evaluation.grid import image_blocks, image_grid
 from vae_lab.evaluation.moves import (
     between,
     codes,
-    draws_by_class,
     interpolate,
+    no_transfer,
     transfer,
     traverse,
 )
@@ -53,7 +53,7 @@ def plot_all(
     if isinstance(model, VAE) and is_image and model.prior.reads_labels:
         every = torch.arange(model.num_classes or 0)
         figures["class_path"] = class_path(model, torch.stack([every, every.roll(-1)], 1), 10)
-    if isinstance(model, VAE) and is_image and draws_by_class(model):
+    if isinstance(model, VAE) and is_image and not no_transfer(model):
         figures["transfer"] = transfers(model, batch, name)
     if isinstance(model, VAE) and model.z_shape == (2,):
         figures["latent_means"] = latent_means(model, batch, name)

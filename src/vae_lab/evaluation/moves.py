@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from annotated_types import MinLen
 from torch import Tensor
+from torch.distributions import Normal
 
 from vae_lab.arguments import checked
 from vae_lab.errors import InputError
 from vae_lab.model import VAE
-from vae_lab.trace import Batch, Shape, centre
+from vae_lab.trace import Batch, Shape, centre, factorises
 
 Values = Annotated[Sequence[float], MinLen(1), "a list of numbers, such as [-2, 0, 2]"]
 
@@ -89,13 +90,37 @@ def transfer(model: VAE, z: Tensor, y: Tensor, to: Tensor) -> Tensor:
     not z but its place among the draws of its class, (z - mu_y) / sigma_y, so the code becomes
     mu_to + sigma_to (z - mu_y) / sigma_y; else it is z. The decoder, where it reads it, is told
     `to`. This is the counterfactual of the generative model: Pearl, Causality, 2009, chapter 7.
+
+    Raises InputError where there is none: see `no_transfer`.
     """
+    if reason := no_transfer(model):
+        raise InputError(reason)
     if model.prior.reads_labels:
         p, p_to = model.p_z(y), model.p_z(to)
         z = p_to.mean + p_to.stddev * (z - p.mean) / p.stddev
     return model.p_x(z, to).mean
 
 
-def draws_by_class(model: VAE) -> bool:
-    """Whether the class says which x are drawn: without that nothing can be transferred."""
-    return model.prior.reads_labels or model.decoder.reads_labels
+def no_transfer(model: VAE) -> str:
+    """Why no x can be re-rendered as another class; empty where it can.
+
+    Where no class says which x are drawn, there is nothing to change. Where p(z|y) is anything but
+    a product of Gaussians, such as a mixture, no one place in it answers to a code's in another:
+    which component would that be? To keep z itself would say that it does not depend on the class,
+    so that a decoder which reads labels does not help.
+    """
+    if not (model.prior.reads_labels or model.decoder.reads_labels):
+        return (
+            "this model draws x without a label (neither its prior nor its decoder reads one), so "
+            "no image can be re-rendered as another class: train with model=cvae."
+        )
+    if not model.prior.reads_labels:
+        return ""
+    p = model.p_z(torch.zeros(1, dtype=torch.long, device=next(model.parameters()).device))
+    if factorises(p) and isinstance(p.base_dist, Normal):
+        return ""
+    return (
+        "a code has the same place in another class only where p(z|y) is a product of Gaussians: "
+        "train with model/prior=class_gaussian or class_means, or with model=cvae, whose decoder "
+        "alone reads the label."
+    )

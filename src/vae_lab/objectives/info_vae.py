@@ -23,7 +23,7 @@ def mmd(latent: Latent, scale: float) -> Tensor:
 
     For each of the S draws the mean over the batch is the unbiased estimate (U-statistic), which
     may be negative; of one datum alone it is 0. As many z are drawn from p as from q: of a p(z|y),
-    with the batch's labels.
+    with the batch's labels. No pair is of one datum, whose z under q and p share their label.
 
     Args:
         latent: Draws z of q, (S, B, *Z), and p, batch shape () or (B,).
@@ -35,12 +35,13 @@ def mmd(latent: Latent, scale: float) -> Tensor:
     other = draw(latent.z.shape[: 2 - len(latent.p.batch_shape)]).flatten(2)
     c, size = 2 * z.shape[2] * scale**2, z.shape[1]
 
-    def kernel(a: Tensor, b: Tensor) -> Tensor:  # (S, B, B)
-        return c / (c + (a[:, :, None] - b[:, None]).square().sum(3))
+    def to_others(a: Tensor, b: Tensor) -> Tensor:
+        """The kernel of each datum's a and the others' b, summed, (S, B)."""
+        kernel = c / (c + (a[:, :, None] - b[:, None]).square().sum(3))  # (S, B, B)
+        return kernel.sum(2) - kernel.diagonal(dim1=1, dim2=2)
 
-    within = kernel(z, z).sum(2) + kernel(other, other).sum(2) - 2  # less each with itself
-    share = within / max(size - 1, 1) - 2 * kernel(z, other).mean(2)
-    return share * (size > 1)
+    pairs = to_others(z, z) + to_others(other, other) - 2 * to_others(z, other)
+    return pairs / max(size - 1, 1)
 
 
 class InfoVAE(Objective):

@@ -57,11 +57,11 @@ class Codes:
 
 
 @torch.no_grad()
-def codes(model: VAE, batches: Iterable[Batch], seed: int) -> Codes:
-    """The codes of all batches, on the model's device; those of a point mass are its values."""
+def codes(model: VAE, batches: Iterable[Batch], split: str, seed: int) -> Codes:
+    """The codes of a `split`, on the model's device; those of a point mass are its values."""
     found = []
     for number, batch in enumerate(batches):
-        reseed(batch.x.device, seed, "codes", number)
+        reseed(batch.x.device, seed, "codes", split, number)
         found.append(Codes(model.q_z(batch.x, batch.y).sample(), batch.y))
     labels = [part.y for part in found if part.y is not None]
     return Codes(torch.cat([part.z for part in found]), torch.cat(labels) if labels else None)

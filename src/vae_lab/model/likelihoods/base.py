@@ -17,7 +17,10 @@ class Likelihood(Family, ABC):
     """The values of x it is defined on, and so the preparation that the data need."""
 
     def observe(self, x: Tensor, p_x: Distribution) -> None:
-        """See one training batch: x, (B, *X), and its p(x|z), batch shape (S, B)."""
+        """See one training batch: x, (B, *X), and its p(x|z), batch shape (S, B).
+
+        That of a step that is skipped is seen too, so that not all it says need be finite.
+        """
         return
 
     def refit(self) -> None:

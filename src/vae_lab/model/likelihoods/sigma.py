@@ -66,7 +66,8 @@ class OptimalSigma(Sigma):
     """The residuals' RMS, refit in closed form at the end of each epoch.
 
     It is that of an epoch's training steps, each under the weights of its time, and so a little
-    above the maximum-likelihood sigma of the last weights.
+    above the maximum-likelihood sigma of the last weights. A residual that is not finite counts as
+    one of the present sigma.
     """
 
     sigma: Tensor
@@ -81,7 +82,8 @@ class OptimalSigma(Sigma):
 
     @torch.no_grad()
     def observe(self, residual: Tensor) -> None:
-        self.squares.update(residual.square())
+        square = residual.square()  # one that is not finite would stay: it counts as sigma says
+        self.squares.update(torch.where(square.isfinite(), square, self.sigma.square()))
 
     @torch.no_grad()
     def refit(self) -> None:
