@@ -32,7 +32,7 @@ from vae_lab.storage.provenance import commit
 from vae_lab.terminal import say
 from vae_lab.trace import is_discrete
 from vae_lab.trained import TrainedVAE, load
-from vae_lab.training.codes import Codes, FitSettings, PriorOf, codes, fit, nll_of_all
+from vae_lab.training.prior_fit import Draws, FitSettings, PriorOf, aggregate_draws, fit, nll_of_all
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     config = OmegaConf.to_container(cfg.model.prior, resolve=True)
     prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
     data = run_data(trained, asked, "fit_prior")
-    train, held_out = _codes(model, data, settings, device)
+    train, held_out = _draws(model, data, settings, device)
     _check_kinds(model, data, prior, device)
     plain = Standardized(StandardNormal(Context(model.x_shape, None, model.z_shape))).to(device)
     for each in (plain, prior):
@@ -125,9 +125,9 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     return FittedPrior(out, nll, epoch)
 
 
-def _codes(
+def _draws(
     model: VAE, data: ImageDataModule, settings: FitSettings, device: torch.device
-) -> tuple[Codes, Codes]:
+) -> tuple[Draws, Draws]:
     """Of the training and of the validation data."""
     if not len(data.splits["val"]):
         raise InputError(
@@ -135,7 +135,7 @@ def _codes(
             "data.val_size above 0."
         )
     train, held_out = (
-        codes(model, data.batches(split, 1000, device), split, settings.seed)
+        aggregate_draws(model, data.batches(split, 1000, device), split, settings.seed)
         for split in ("train", "val")
     )
     return train, held_out
