@@ -36,6 +36,11 @@ def test_a_standardized_normal_is_the_normal_of_the_codes() -> None:
     assert bool(((draws.mean(0) - some.z.mean(0)).abs() < within).all())
 
 
+def test_one_code_is_too_few() -> None:
+    with pytest.raises(InputError, match=r"too few codes \(1\) to fit a prior to"):
+        Standardized(StandardNormal(CONTEXT)).standardize(clusters(1).z)
+
+
 def test_a_prior_by_class_finds_the_mean_of_each_class() -> None:
     train, held_out = clusters(900), clusters(300)
     prior = Standardized(ClassMeans(CONTEXT))
