@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from errno import EACCES, EISDIR, ENOTDIR
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -92,7 +93,8 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
             "lacks: choose a run of another model."
         )
     torch.manual_seed(settings.seed)
-    config = OmegaConf.to_container(cfg.model, resolve=True)["prior"]
+    parts: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    config = parts.get("prior")
     prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
     out = prior_path(run_folder(path))
     _check_place(out)

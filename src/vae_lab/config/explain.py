@@ -51,8 +51,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
                 f"{_said(error)} A file that overrides begins with `# @package _global_`, and "
                 f"lists `- override /data: mnist` under `defaults:`. Groups: {groups}."
             )
-        case ConfigCompositionException() if told := _own_of_the_run(error, overrides):
-            return told
+        case ConfigCompositionException() if own := _own_of_the_run(error, overrides):
+            return own
         case HydraException() | OmegaConfBaseException():
             return (
                 _bad_choice(overrides) or _unknown_key(error, overrides) or InputError(_said(error))
