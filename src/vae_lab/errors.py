@@ -40,17 +40,22 @@ def one_line(error: BaseException) -> str:
 _OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
-def out_of_memory(error: BaseException, batch_size: int | None = None) -> InputError | None:
-    """What to say where the memory of a device or of the machine ran out; None of other errors."""
+def out_of_memory(
+    error: BaseException, batch_size: int | None = None, lower: str | None = None
+) -> InputError | None:
+    """What to say where the memory of a device or of the machine ran out; None of other errors.
+
+    `lower` names the sizes to be lowered, where they are not those of a training.
+    """
     told = isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
     if not told and not isinstance(error, MemoryError):
         return None
     size = f" ({batch_size})" if batch_size else ""
-    return InputError(
-        f"out of memory: lower data.batch_size{size}, estimator.num_draws, the model's sizes or, "
-        f"of a folder of images, data.size "
-        f"({one_line(error)[:120]})."
+    lower = lower or (
+        f"data.batch_size{size}, estimator.num_draws, the model's sizes or, of a folder of images, "
+        "data.size"
     )
+    return InputError(f"out of memory: lower {lower} ({one_line(error)[:120]}).")
 
 
 def cannot_write(place: object, fix: str, error: Exception) -> InputError | None:

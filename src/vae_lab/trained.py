@@ -87,7 +87,7 @@ class TrainedVAE:
         model, record = self.model, self.record
         z = f"z {model.z_shape}" if isinstance(model, VAE) else f"{model.num_units} latent units"
         given = " given y" if model.reads_labels else ""
-        has_prior = self.path is not None and prior_path(run_folder(self.path)).is_file()
+        has_prior = self.path is not None and prior_path(run_folder(self.path)).exists()
         fitted = "; samples from the prior fitted afterwards, prior.ckpt" if has_prior else ""
         return (
             f"TrainedVAE({record['config']['name']}: {record['parameters']:,} parameters, {z}, "

@@ -10,9 +10,22 @@ from conftest import QUICK
 
 from vae_lab import InputError, fit_prior, load, train
 from vae_lab.commands.fit_prior import FittedPrior
+from vae_lab.model.priors import ClassMeans
+from vae_lab.model.priors.standardized import Standardized
 from vae_lab.trained import TrainedVAE
 
+HOME = "vae_lab.commands.fit_prior"
 BY_CLASS = ["model/prior=class_means", "fit_prior.epochs=3", "fit_prior.lr=0.03"]
+
+
+def is_learned(prior: object) -> bool:
+    """Whether it is what was to be fitted to codes."""
+    return isinstance(prior, Standardized) and isinstance(prior.prior, ClassMeans)
+
+
+def worth(nats: float) -> torch.Tensor:
+    """An NLL of every code."""
+    return torch.full((9,), float(nats))
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +90,25 @@ def test_a_prior_of_other_weights_or_a_damaged_one_is_refused(
     torch.save({"format": 1}, place)
     with pytest.raises(InputError, match="is incomplete"):
         other.sample(1)
+    place.unlink()
+    place.mkdir()
+    assert "samples from the prior" in repr(other)
+    with pytest.raises(InputError, match=r"prior\.ckpt is damaged .*fit it anew"):
+        other.sample(1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("scale", 0.0), ("scale", torch.inf), ("prior.mu", torch.nan)]
+)
+def test_weights_that_are_no_numbers_are_refused(
+    fitted: FittedPrior, tmp_path: Path, name: str, value: float
+) -> None:
+    shutil.copytree(fitted.path.parent, tmp_path / "run")
+    content = torch.load(fitted.path)
+    content["state_dict"][name].flatten()[0] = value
+    torch.save(content, tmp_path / "run" / "prior.ckpt")
+    with pytest.raises(InputError, match="weights that are no numbers, or a scale of 0: fit it an"):
+        load(tmp_path / "run").sample(1)
 
 
 @pytest.mark.parametrize(
@@ -84,6 +116,15 @@ def test_a_prior_of_other_weights_or_a_damaged_one_is_refused(
     [
         (["model/prior=standard_normal"], "StandardNormal has nothing to fit: say model/prior="),
         (["model/prior=none"], "unknown choice of model/prior"),
+        (["model.prior=null"], "must be a part: say, for example, model/prior=mixture"),
+        (["data=mnist"], "data=mnist: the run's own model and data are used, so leave it out"),
+        (["model=cvae"], "model=cvae: the run's own model and data are used, so leave it out"),
+        (["model/prior=vamp"], r"VampPrior cannot be .* made of\): say model/prior=mixture or flo"),
+        (["model/prior=uniform_categorical"], r"cannot be .*not \[8\]\): say model/prior=mixture"),
+        (
+            ["model/prior=mixture", f"model.prior.components={10**14}"],
+            r"out of memory: lower model\.prior\.components",
+        ),
         (["fit_prior.epochs=0"], r"fit_prior\.epochs must"),
         (["fit_prior.epoch=1"], "fit_prior"),
         (["fit_prior.device=tpu"], r"fit_prior\.device must be one of auto"),
@@ -94,6 +135,58 @@ def test_bad_input(autoencoder_run: Path, overrides: list[str], said: str) -> No
     with pytest.raises(InputError, match=said):
         fit_prior(autoencoder_run, [*BY_CLASS[:1], *overrides], quiet=True)
     assert not (autoencoder_run / "prior.ckpt").exists()
+
+
+def test_a_prior_that_is_worse_than_the_models_own_is_not_written(
+    autoencoder_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{HOME}.nll_of_all", lambda prior, _: worth(is_learned(prior)))
+    with pytest.raises(InputError, match=r"nothing is written: .*, 1\.00 nats, .* own, 0\.00\."):
+        fit_prior(autoencoder_run, BY_CLASS, quiet=True)
+    assert not (autoencoder_run / "prior.ckpt").exists()
+
+
+@pytest.mark.parametrize("place", ["prior.ckpt", "evaluation/samples_prior.png", "evaluation"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_fit(
+    place: str, autoencoder_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(autoencoder_run / "checkpoints", run / "checkpoints")
+    (run / place).parent.mkdir(exist_ok=True)
+    (run / place).touch() if place == "evaluation" else (run / place).mkdir()
+    monkeypatch.setattr(f"{HOME}.fit", lambda *_: pytest.fail("it has been fitted"))
+    with pytest.raises(InputError, match=rf"{place} cannot be written \(is .*\): move it away"):
+        fit_prior(run, BY_CLASS, quiet=True)
+
+
+def test_where_the_figure_fails_no_prior_is_left(
+    autoencoder_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(f"{HOME}.save_figures", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\)"):
+        fit_prior(autoencoder_run, BY_CLASS, quiet=True)
+    assert not (autoencoder_run / "prior.ckpt").exists()
+
+
+def test_memory_that_runs_out_in_the_fit_names_what_to_lower(
+    autoencoder_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def huge(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(f"{HOME}.fit", huge)
+    with pytest.raises(InputError, match=r"lower the prior's sizes, such as model\.prior\.comp"):
+        fit_prior(autoencoder_run, BY_CLASS, quiet=True)
+
+
+def test_of_a_folder_of_runs_it_takes_one(autoencoder_run: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        shutil.copytree(autoencoder_run, tmp_path / name)
+    with pytest.raises(InputError, match="holds 2 runs, and one is wanted: say, .*run=.*a"):
+        fit_prior(tmp_path, BY_CLASS, quiet=True)
 
 
 def test_a_run_without_validation_data_is_refused(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_pseudo_inputs_keep_the_labels_of_their_data() -> None:
 
 
 def test_a_vamp_prior_needs_an_encoder() -> None:
-    with pytest.raises(InputError, match="needs a model with one encoder"):
+    with pytest.raises(InputError, match="learns with the one encoder that it is made of: say"):
         vamp(Context((1, 8, 8), None, (4,)))
 
 

@@ -19,7 +19,7 @@ from vae_lab.config.explain import explain
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted, Interruption
 from vae_lab.errors import InputError, explained, one_line
-from vae_lab.storage.checkpoint import checkpoint_path
+from vae_lab.storage.checkpoint import checkpoint_path, run_folder
 from vae_lab.storage.run_folder import RunFolder, runs_below
 from vae_lab.sweeps.hooks import stopped
 from vae_lab.terminal import say, tell
@@ -79,8 +79,14 @@ def tell_error(error: Exception, where: str = "") -> str:
 
 
 def wanted_checkpoint(cfg: DictConfig) -> Path:
-    """The checkpoint that `run=` names. Raises InputError where it names none."""
-    return checkpoint_path(_wanted(cfg))
+    """The checkpoint that `run=` names. Raises InputError where it names none, or several runs."""
+    first, *others = wanted_checkpoints(cfg)
+    if others:
+        raise InputError(
+            f"{cfg.run} holds {len(others) + 1} runs, and one is wanted: say, for example, "
+            f"run={run_folder(first)}."
+        )
+    return first
 
 
 def wanted_checkpoints(cfg: DictConfig) -> list[Path]:

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from errno import EACCES, EISDIR, ENOTDIR
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -19,7 +21,7 @@ from vae_lab.config.compose import compose_config
 from vae_lab.config.explain import check_choices, explain
 from vae_lab.config.settings import FitPriorSettings, check_settings, settings_from
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError, cannot_write, explained
+from vae_lab.errors import InputError, cannot_write, explained, out_of_memory
 from vae_lab.evaluation.figures import prior_samples, save_figures
 from vae_lab.evaluation.statistics import Estimate, mean_estimate
 from vae_lab.model import VAE
@@ -32,7 +34,10 @@ from vae_lab.storage.provenance import commit
 from vae_lab.terminal import say
 from vae_lab.trace import is_discrete
 from vae_lab.trained import TrainedVAE, load
-from vae_lab.training.codes import Codes, FitSettings, PriorOf, codes, fit, nll_of_all
+from vae_lab.training.prior_fit import Draws, FitSettings, PriorOf, aggregate_draws, fit, nll_of_all
+
+ELSEWHERE = "move it away, or fit to a copy of the run, in a folder that can"
+SIZES = "the prior's sizes, such as model.prior.components, or fit_prior.batch_size"
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,11 @@ def fit_prior(
         quiet: No table.
 
     Raises:
-        InputError: For bad input, in one line that names the fix, before anything is written.
+        InputError: For bad input, in one line that names the fix, before anything is written; and
+            where held-out codes are worse explained by the prior than by the model's own.
     """
-    with explained(partial(explain, overrides=overrides)):
+    asked = [f"run={os.fspath(run)}", *overrides]
+    with explained(partial(explain, overrides=asked)):
         check_choices(overrides)
         cfg = compose_config("fit_prior", overrides)
         cfg.run = os.fspath(run)
@@ -87,28 +94,34 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
             "lacks: choose a run of another model."
         )
     torch.manual_seed(settings.seed)
-    config = OmegaConf.to_container(cfg.model.prior, resolve=True)
+    parts: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    config = parts.get("prior")
     prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
+    out = prior_path(run_folder(path))
+    _check_place(out)
     data = run_data(trained, asked, "fit_prior")
-    train, held_out = _codes(model, data, settings, device)
+    train, held_out = _draws(model, data, settings, device)
     _check_kinds(model, data, prior, device)
     plain = Standardized(StandardNormal(Context(model.x_shape, None, model.z_shape))).to(device)
     for each in (plain, prior):
         each.standardize(train.z)
     say(console, f"{len(train.z)} codes of {trained.record['config']['name']}, {path.name}")
     with console.status("") as status:
-        epoch = fit(
-            prior, train, held_out, settings,
-            lambda e, value: status.update(f"epoch {e} of {settings.epochs}: {value:.2f} nats"),
-        )  # fmt: skip
+        with explained(lambda error: out_of_memory(error, lower=SIZES)):
+            epoch = fit(
+                prior, train, held_out, settings,
+                lambda e, value: status.update(f"epoch {e} of {settings.epochs}: {value:.2f} nats"),
+            )  # fmt: skip
     priors: dict[str, PriorOf] = {
         f"the model's own, {type(model.prior).__name__}": model.p_z,
         "a Gaussian, unit by unit": plain,
         f"fitted, {type(prior.prior).__name__}": prior,
     }
     nll = {name: mean_estimate(nll_of_all(p, held_out), "nats") for name, p in priors.items()}
-    out = prior_path(run_folder(path))
-    with explained(partial(cannot_write, out, "make the run folder writable")):
+    _check_better(*nll.values())
+    with explained(partial(cannot_write, out, ELSEWHERE)):
+        if len(model.x_shape) == 3:
+            save_figures({"samples_prior": prior_samples(model, priors)}, out.parent / "evaluation")
         write_prior(out, {
             "prior": config,
             "state_dict": {name: value.cpu() for name, value in prior.state_dict().items()},
@@ -117,17 +130,13 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
             "epoch": epoch,
             "commit": commit(*trusted()),
         })  # fmt: skip
-        if len(model.x_shape) == 3:
-            figure = prior_samples(model, priors)
-            (out.parent / "evaluation").mkdir(exist_ok=True)
-            save_figures({"samples_prior": figure}, out.parent / "evaluation")
     _print(console, nll, epoch, out)
     return FittedPrior(out, nll, epoch)
 
 
-def _codes(
+def _draws(
     model: VAE, data: ImageDataModule, settings: FitSettings, device: torch.device
-) -> tuple[Codes, Codes]:
+) -> tuple[Draws, Draws]:
     """Of the training and of the validation data."""
     if not len(data.splits["val"]):
         raise InputError(
@@ -135,7 +144,7 @@ def _codes(
             "data.val_size above 0."
         )
     train, held_out = (
-        codes(model, data.batches(split, 1000, device), split, settings.seed)
+        aggregate_draws(model, data.batches(split, 1000, device), split, settings.seed)
         for split in ("train", "val")
     )
     return train, held_out
@@ -149,6 +158,29 @@ def _check_kinds(
         raise InputError("z is discrete here: a prior is fitted to continuous codes alone.")
     if is_discrete(prior.prior(some.y)):
         raise InputError("this prior is discrete, the codes are not: choose another model/prior.")
+
+
+def _check_place(out: Path) -> None:
+    """Raise InputError before the work where what it finds could not be written."""
+    figures = out.parent / "evaluation"
+    with explained(partial(cannot_write, out, ELSEWHERE)):
+        for file in (out, figures / "samples_prior.png"):
+            if file.is_dir():
+                raise IsADirectoryError(EISDIR, "is a folder", str(file))
+        for folder in (out.parent, figures):
+            if folder.exists() and not folder.is_dir():
+                raise NotADirectoryError(ENOTDIR, "is no folder", str(folder))
+            if folder.exists() and not os.access(folder, os.W_OK):
+                raise PermissionError(EACCES, "Permission denied", str(folder))
+
+
+def _check_better(own: Estimate, gaussian: Estimate, fitted: Estimate) -> None:
+    if fitted.value > own.value:
+        raise InputError(
+            f"nothing is written: of held-out codes the fitted prior's NLL, {fitted.value:.2f} "
+            f"nats, is worse than that of the model's own, {own.value:.2f}. Raise "
+            "fit_prior.epochs, or say another model/prior."
+        )
 
 
 def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) -> None:

@@ -88,8 +88,17 @@ def prior(cfg: Any, context: Context) -> Standardized:
     kind = locate(cfg["_target_"])
     if not issubclass(kind, Prior):
         raise InputError(f"model.prior._target_ {kind.__name__} is not a prior.")
-    with explained(partial(_cannot_build, "model.prior")):
+    try:
         built: Prior = instance(cfg, "model.prior")(context)
+    except InputError as error:  # whose fix, such as another model.z_shape, is for a training
+        why = str(error).partition(": ")[0].rstrip(".")
+        raise InputError(
+            f"{kind.__name__} cannot be fitted to this model's codes ({why}): say "
+            "model/prior=mixture or flow."
+        ) from error
+    except Exception as error:
+        exhausted = out_of_memory(error, lower="model.prior.components, or its other sizes")
+        raise exhausted or _cannot_build("model.prior", error) from error
     if not any(weight.requires_grad for weight in built.parameters()):
         raise InputError(f"{kind.__name__} has nothing to fit: say model/prior=mixture or flow.")
     return Standardized(built)

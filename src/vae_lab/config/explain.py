@@ -51,6 +51,8 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
                 f"{_said(error)} A file that overrides begins with `# @package _global_`, and "
                 f"lists `- override /data: mnist` under `defaults:`. Groups: {groups}."
             )
+        case ConfigCompositionException() if own := _own_of_the_run(error, overrides):
+            return own
         case HydraException() | OmegaConfBaseException():
             return (
                 _bad_choice(overrides) or _unknown_key(error, overrides) or InputError(_said(error))
@@ -61,6 +63,16 @@ def explain(error: BaseException, overrides: Sequence[str]) -> InputError | None
         case ValueError():
             return _bad_choice(overrides) or _search_without_success(error)
     return None
+
+
+def _own_of_the_run(error: BaseException, overrides: Sequence[str]) -> InputError | None:
+    """Where a command that looks at a run is told to choose what the run has."""
+    found = re.match(r"Could not override '([\w/]+)'", str(error))
+    looks = any(text.startswith("run=") for text in overrides)
+    if not (found and looks and found[1] in _groups(overrides)):
+        return None
+    asked = next((text for text in overrides if text.startswith(f"{found[1]}=")), found[1])
+    return InputError(f"{asked}: the run's own model and data are used, so leave it out.")
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -33,13 +33,19 @@ def prior_beside(path: Path, model: LatentVariableModel) -> Standardized | None:
     Raises InputError for one that is damaged, or was fitted to other weights.
     """
     place = prior_path(run_folder(path))
-    if not place.is_file() or not isinstance(model, VAE):
+    if not place.exists() or not isinstance(model, VAE):
         return None
     content = read_prior(place, digest_of(model.state_dict()))
     context = Context(model.x_shape, model.num_classes, model.z_shape)
     built = build.prior(content["prior"], context)
     with explained(lambda error: InputError(f"{place} is of another prior: fit it anew.")):
         built.load_state_dict(content["state_dict"])
+    finite = all(bool(value.isfinite().all()) for value in built.state_dict().values())
+    if not finite or not bool((built.scale > 0).all()):
+        raise InputError(
+            f"{place} has weights that are no numbers, or a scale of 0: fit it anew (vae-lab "
+            "fit_prior), or remove it."
+        )
     return built.to(next(model.parameters()).device).requires_grad_(False).eval()
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import AffineTransform, Distribution, TransformedDistribution
 
+from vae_lab.errors import InputError
 from vae_lab.model.priors.base import Prior
 from vae_lab.trace import full_precision
 
@@ -30,7 +31,15 @@ class Standardized(nn.Module):
         return self.prior.reads_labels
 
     def standardize(self, z: Tensor) -> None:
-        """Take location and scale of every unit from codes, (N, *Z)."""
+        """Take location and scale of every unit from codes, (N, *Z).
+
+        Raises InputError for fewer than two, which have no scale.
+        """
+        if len(z) < 2:
+            raise InputError(
+                f"too few codes ({len(z)}) to fit a prior to, two at the least: choose a run that "
+                "was trained on more data."
+            )
         self.loc.copy_(z.mean(0))
         self.scale.copy_(z.std(0).clamp(min=1e-6))  # a unit that says nothing has a density too
 

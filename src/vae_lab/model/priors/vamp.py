@@ -38,7 +38,10 @@ class VampPrior(Prior):
         """
         super().__init__(context)
         if context.q_z is None:
-            raise InputError("a VampPrior needs a model with one encoder, q(z|x).")
+            raise InputError(
+                "a VampPrior learns with the one encoder that it is made of: say "
+                "model/prior=mixture."
+            )
         self.q_z = context.q_z
         self.logits = nn.Parameter(torch.randn(components, *context.x_shape))
         classes = context.num_classes

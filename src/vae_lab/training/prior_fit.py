@@ -45,39 +45,39 @@ class FitSettings:
 
 
 @dataclass(frozen=True)
-class Codes:
-    """What the encoder makes of data."""
+class Draws:
+    """Of the aggregate posterior: one of q(z|x) for each datum, with its label."""
 
-    z: Tensor  # (N, *Z), one draw of q(z|x) each: together the aggregate posterior
+    z: Tensor  # (N, *Z)
     y: Tensor | None  # (N,)
 
-    def __getitem__(self, items: Tensor) -> "Codes":
+    def __getitem__(self, items: Tensor) -> "Draws":
         """Some of them."""
-        return Codes(self.z[items], None if self.y is None else self.y[items])
+        return Draws(self.z[items], None if self.y is None else self.y[items])
 
 
 @torch.no_grad()
-def codes(model: VAE, batches: Iterable[Batch], split: str, seed: int) -> Codes:
-    """The codes of a `split`, on the model's device; those of a point mass are its values."""
+def aggregate_draws(model: VAE, batches: Iterable[Batch], split: str, seed: int) -> Draws:
+    """A code of each datum of a `split`, on the model's device; of a point mass, its value."""
     found = []
     for number, batch in enumerate(batches):
         reseed(batch.x.device, seed, "codes", split, number)
-        found.append(Codes(model.q_z(batch.x, batch.y).sample(), batch.y))
+        found.append(Draws(model.q_z(batch.x, batch.y).sample(), batch.y))
     labels = [part.y for part in found if part.y is not None]
-    return Codes(torch.cat([part.z for part in found]), torch.cat(labels) if labels else None)
+    return Draws(torch.cat([part.z for part in found]), torch.cat(labels) if labels else None)
 
 
 PriorOf = Callable[[Tensor | None], Distribution]
 
 
 @full_precision
-def nll(prior: PriorOf, some: Codes) -> Tensor:
+def nll(prior: PriorOf, some: Draws) -> Tensor:
     """-log p(z), or -log p(z|y), of each code, (N,), in nats."""
     return -prior(some.y).log_prob(some.z)
 
 
 @torch.no_grad()
-def nll_of_all(prior: PriorOf, some: Codes, batch_size: int = 1000) -> Tensor:
+def nll_of_all(prior: PriorOf, some: Draws, batch_size: int = 1000) -> Tensor:
     """The same, a batch at a time, without a gradient, in float64 on the CPU."""
     places = torch.arange(len(some.z), device=some.z.device).split(batch_size)
     return torch.cat([nll(prior, some[at]).double().cpu() for at in places])
@@ -85,8 +85,8 @@ def nll_of_all(prior: PriorOf, some: Codes, batch_size: int = 1000) -> Tensor:
 
 def fit(
     prior: Standardized,
-    train: Codes,
-    held_out: Codes,
+    train: Draws,
+    held_out: Draws,
     settings: FitSettings,
     watch: Callable[[int, float], None] = lambda epoch, value: None,
 ) -> int:
@@ -133,7 +133,7 @@ def fit(
     return best_epoch
 
 
-def _worth(prior: PriorOf, held_out: Codes, wrong: str) -> float:
+def _worth(prior: PriorOf, held_out: Draws, wrong: str) -> float:
     """The mean NLL of held-out codes. Raises InputError, ending in `wrong`, where that is NaN."""
     found = float(nll_of_all(prior, held_out).mean())
     if not abs(found) < float("inf"):
