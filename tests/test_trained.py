@@ -245,7 +245,9 @@ def test_bad_images_are_refused(trained: TrainedVAE, images: torch.Tensor) -> No
 
 
 @pytest.mark.parametrize(
-    "bad", ["hello", None, [[1, 2], [3]], np.array([object()]), torch.zeros(1, 32) + 0j], ids=repr
+    "bad",
+    ["hello", None, [[1, 2], [3]], np.array([object()]), torch.zeros(1, 32) + 0j],
+    ids=["text", "none", "ragged", "objects", "complex"],
 )
 def test_what_are_no_numbers_is_told_in_one_line(trained: TrainedVAE, bad: object) -> None:
     for use in (trained.decode, trained.encode, lambda x: trained.interpolate(x, x, 3)):
