@@ -46,13 +46,24 @@ def test_there_are_commands() -> None:
     assert len(EMBEDDED) >= 5
     assert len(ON_REAL_DATA) >= 5
     assert len(GOES_ON) == 3
-    assert len(commands("evaluate.py")) == 1
+    assert len(commands("evaluate.py")) == 2
 
 
 @pytest.mark.parametrize("overrides", TRAIN, ids=" ".join)
 def test_its_commands_compose(overrides: list[str]) -> None:
     for job in jobs(overrides):
         compose_config("train", job)
+
+
+SYSTEMS = README.partition("| system | say |")[2].partition("\n\n")[0]
+SAID = [words.split() for words in re.findall(r"`([^`]*=[^`]*)`", SYSTEMS)]
+
+
+def test_what_it_says_of_every_system_composes() -> None:
+    assert len(SAID) > 20
+    for overrides in SAID:
+        if overrides[0] != "vae-lab":
+            compose_config("train", overrides)
 
 
 @pytest.mark.parametrize("overrides", EMBEDDED, ids=" ".join)
@@ -101,7 +112,7 @@ def test_its_commands_that_go_on_run(
 def test_its_evaluation_runs(digits_run: Path) -> None:
     from vae_lab.commands.evaluate import evaluate_task
 
-    (words,) = commands("evaluate.py")
+    words, _ = commands("evaluate.py")
     words = [w.replace("RUN", str(digits_run)).replace("1000", "5") for w in words]
     evaluate_task(compose_config("evaluate", [*words, "evaluate.progress=false"]))
     assert (digits_run / "evaluation.json").is_file()

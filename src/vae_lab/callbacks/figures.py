@@ -79,7 +79,7 @@ class Figures(Callback):
         told = self.history
         if told.epochs:  # loggers draw curves themselves
             over_epochs = {"curves": curves(told.epochs, told.kl)}
-            if told.sigma:
+            if any(map(any, told.sigma.values())):  # not of a point mass, which has no noise
                 over_epochs["noise"] = noise(told.epochs, told.sigma)
             save_figures(over_epochs, self.folder)
             told.write(self.folder)

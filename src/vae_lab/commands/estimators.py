@@ -21,6 +21,7 @@ def main() -> None:
         parser.error(f"{own} is no folder: name one that holds YAML, such as objective/mine.yaml")
     more = searchpath(sys.argv[1:])
     console = Console()
+    say(Console(stderr=True), "Tries one step of each, which takes some 20 seconds.")
     with console.status("One step of each ..."):
         found = {cell[:3]: cell for cell in cells(more)}
     reasons = dict.fromkeys(cell.reason for cell in found.values() if cell.reason)

@@ -190,5 +190,7 @@ def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) ->
         error = "" if found.standard_error is None else f"{found.standard_error:.2f}"
         table.add_row(name, f"{found.value:.2f}", error)
     console.print(table)
-    best = f"Epoch {epoch} was the best" if epoch else "No epoch was better than the start"
+    best = (
+        f"Epoch {epoch} was the best, by these" if epoch else "Gradient steps added nothing to EM"
+    )
     say(console, f"{best}. Written: {out}. vae_lab.load samples from it.")

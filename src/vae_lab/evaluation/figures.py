@@ -178,7 +178,7 @@ def manifold(model: VAE, side: int) -> Figure:
     """Decoder means over a grid of the 2-d latent plane, at quantiles of a standard normal."""
     q = torch.linspace(0.02, 0.98, side, device=_device(model))
     at = torch.distributions.Normal(0.0, 1.0).icdf(q)
-    z = torch.stack(torch.meshgrid(at, -at, indexing="xy"), -1)  # rows go down, z_2 goes up
+    z = torch.stack(torch.meshgrid(at, -at, indexing="xy"), -1)  # rows go down, z_1 goes up
     x = model.p_x(z.reshape(-1, 2), None).mean
     return image_grid(x.reshape(side, side, *model.x_shape), "decoder means over the latent plane")
 

@@ -17,7 +17,7 @@ def latent_means(model: VAE, batch: Batch, name: str) -> Figure:
     """Posterior means in a 2-d latent space, coloured by label where there are classes."""
     z = centre(model.q_z(batch.x, batch.y))
     figure = _points(z, batch.y, model.num_classes)
-    figure.axes[0].set(xlabel="$z_1$", ylabel="$z_2$", title=f"posterior means of {name} images")
+    figure.axes[0].set(xlabel="$z_0$", ylabel="$z_1$", title=f"posterior means of {name} images")
     return figure
 
 

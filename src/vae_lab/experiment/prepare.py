@@ -209,5 +209,6 @@ def _check_length(
     if objective.warmup_epochs > epochs:
         raise InputError(
             f"the warm-up takes {objective.warmup_epochs:g} epochs, longer than the training's "
-            f"{epochs:g}: shorten it, or raise trainer.max_epochs."
+            f"{epochs:g}: shorten it (objective.beta.epochs or the like), or raise "
+            "trainer.max_epochs."
         )
