@@ -191,6 +191,8 @@ def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) ->
         table.add_row(name, f"{found.value:.2f}", error)
     console.print(table)
     best = (
-        f"Epoch {epoch} was the best, by these" if epoch else "Gradient steps added nothing to EM"
+        f"Epoch {epoch} was the best, by these"
+        if epoch
+        else "Gradient steps made it no better than its start"
     )
     say(console, f"{best}. Written: {out}. vae_lab.load samples from it.")
