@@ -240,7 +240,7 @@ def test_labels_that_matter_cost_nats_when_shuffled(
     conditional_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(conditional_run, tmp_path / "run")
-    fit_prior(run, ["model/prior=class_mixture", "model.prior.components=1"], quiet=True)
+    fit_prior(run, ["model/prior=class_gaussian"], quiet=True)
     report = evaluate(run, tmp_path, "samples_per_class=20", "frechet=true")
     assert report["measure"]["conditional"]
     assert "q(z|x, y) was given the label" in " ".join(capsys.readouterr().out.split())

@@ -33,9 +33,9 @@ PROGRAMS = ["torch", "onnx"]
 FILES = {"config.json", "model.safetensors"} | {
     f"{part}.{suffix}" for part in ("encoder", "decoder") for suffix in ("pt2", "onnx")
 }
-PAIRS = list(product(choices("model"), ("digits", "colour")))
+PAIRS = [*product(choices("model"), ["digits"]), ("conv_vae", "colour"), ("mlp_vae", "colour")]
 LIKELIHOODS = choices("model/likelihood")
-MODELS = [  # every model on grey and colour images, and every likelihood
+MODELS = [  # every model, every likelihood, grey images and colour
     (*PAIRS[i % len(PAIRS)], LIKELIHOODS[i % len(LIKELIHOODS)])
     for i in range(max(len(PAIRS), len(LIKELIHOODS)))
 ]

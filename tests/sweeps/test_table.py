@@ -127,12 +127,13 @@ def test_searches_for_a_learning_rate_are_left_out(tmp_path: Path) -> None:
     assert (row.seeds, row.unfinished, row.values["best"]) == (1, 0, [-30.0])
 
 
-def evaluated(folder: Path, num_draws: int = 100, **values: float) -> None:
+def evaluated(folder: Path, num_draws: int = 100, epochs: int = 3, **values: float) -> None:
     estimates = {
         name: {"value": value, "standard_error": None, "unit": "share"}
         for name, value in values.items()
     }
     told = {"estimates": estimates, "num_draws": num_draws, "items": 9, "draw_seed": 0, "bound": {}}
+    told |= {"checkpoint": "best.ckpt", "epochs": epochs}
     (folder / "evaluation.json").write_text(json.dumps(told))
 
 
@@ -164,6 +165,15 @@ def test_estimates_are_columns_where_all_that_finished_were_evaluated_alike(
     monkeypatch.setattr("sys.argv", ["table", str(tmp_path), "--columns", "evaluated/mig"])
     with pytest.raises(SystemExit, match="no column 'evaluated/mig': .* not all evaluated alike"):
         main()
+
+
+def test_an_evaluation_of_the_run_before_it_went_on_is_no_column(tmp_path: Path) -> None:
+    for at, best_epoch in enumerate((3, 5)):
+        folder = job(tmp_path / str(at), -30.0, seed=at, ended={"best_epoch": best_epoch})
+        evaluated(folder, epochs=best_epoch, mig=0.1)
+    assert all("evaluated/mig" in row.values for row in rows(tmp_path))
+    evaluated(folder, epochs=3, mig=0.1)  # the best came later
+    assert all("evaluated/mig" not in row.values for row in rows(tmp_path))
 
 
 def test_columns_that_no_run_has_are_told(

@@ -187,11 +187,11 @@ class RunFolder(os.PathLike[str]):
     def begin(self, config: str) -> None:
         """Make `config`, in YAML, the run's config.yaml; how an earlier attempt ended is forgotten.
 
-        So is what its weights were found to be worth. Raises InputError where it cannot be written.
+        Raises InputError where it cannot be written.
         """
         with self._written():
             write_config(self.path / "config.yaml", config)
-            for old in ("result.json", "failed.json", "evaluation.json"):
+            for old in ("result.json", "failed.json"):
                 (self.path / old).unlink(missing_ok=True)
 
     @contextmanager

@@ -27,6 +27,7 @@ class Result:
     measure: Measure
     monitor: str = "val/elbo"  # the metric that `best` is
     objective: str = ""  # what else than the ELBO was trained, in words
+    best_epoch: int | None = None  # from 1
 
     @property
     def ranked_with(self) -> tuple[Measure, str, str]:
@@ -46,6 +47,13 @@ class Evaluation:
     num_draws: int
     items: int
     draw_seed: int
+    checkpoint: str = "best.ckpt"
+    epochs: int | None = None  # that this checkpoint had seen
+
+    def is_of(self, result: Result) -> bool:
+        """Whether it scored what the run has come to, and not what it had before it went on."""
+        told = result.best_epoch, self.epochs
+        return self.checkpoint != "best.ckpt" or None in told or len(set(told)) == 1
 
     @property
     def compared_with(self) -> tuple[int, int, int]:
@@ -122,6 +130,8 @@ def _job(run: RunFolder) -> Job:
         result = _read(Result, run.path / "result.json")
         evaluation = _read(Evaluation, run.path / "evaluation.json")
         failure = _read(Failure, run.path / "failed.json")
+        if result and evaluation and not evaluation.is_of(result):
+            evaluation = None
         if failure is not None:
             overrides, problem = failure.overrides, failure.reason
     except (ValueError, AttributeError, OSError, RecursionError) as error:
