@@ -77,7 +77,7 @@ def test_checkpoint_and_figures_become_artifacts_that_say_where_they_came_from(
     found = artifacts(wandb_run.folder)
     assert [file["path"] for file in found["model"]["manifest"]["contents"]] == ["best.ckpt"]
     figures = {file["path"] for file in found["figures"]["manifest"]["contents"]}
-    assert figures == {path.name for path in (wandb_run.folder / "figures").iterdir()}
+    assert figures == {path.name for path in (wandb_run.folder / "figures").glob("*.png")}
     record = wandb_run.load().record
     for artifact in found.values():
         origin = json.loads(artifact["metadata"])
