@@ -122,8 +122,8 @@ BAD = [
     (["~trainer.precision"], "trainer.precision is missing: say +trainer.precision=..."),
     (["~model.z_shape"], "model (VAE) lacks z_shape: say +model.z_shape=..."),
     (["~data.val_size"], "data (Digits) lacks val_size: say +data.val_size=..."),
-    (["~objective.beta"], "objective cannot be built: ELBO lacks 'beta'"),
-    (["~model.encoder.widths"], "model cannot be built: MLP lacks 'widths'"),
+    (["~objective.beta"], "objective cannot be built: it lacks 'beta'"),
+    (["~model.encoder.widths"], "model cannot be built: it lacks 'widths'"),
     (
         ["~model.encoder._partial_"],
         "model.encoder is built late: its YAML needs `_partial_: true`.",

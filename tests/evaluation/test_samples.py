@@ -51,7 +51,8 @@ def test_samples_of_the_wrong_class_are_not_recognised(
 ) -> None:
     found = judged(Copies(data, off), data).estimates["classifier_accuracy_samples"]
     assert least <= found.value <= most
-    assert found.standard_error == pytest.approx((found.value * (1 - found.value) / 200) ** 0.5)
+    error = (found.value * (1 - found.value) / 200) ** 0.5
+    assert found.standard_error == (pytest.approx(error) if error else None)  # of all right: none
 
 
 def test_a_prior_that_misses_the_codes_is_told_from_a_decoder_that_ignores_its_labels(

@@ -37,9 +37,9 @@ def _cannot_build(where: str, error: BaseException) -> InputError:
         return InputError(str(error))
     if (exhausted := out_of_memory(error)) is not None:
         return exhausted
-    lacks = re.match(r"(\w+)\.__init__\(\) missing .*?: (.*)", one_line(error).partition(": ")[2])
+    lacks = re.match(r"\w+\.__init__\(\) missing .*?: (.*)", one_line(error).partition(": ")[2])
     if isinstance(error, TypeError) and lacks:
-        return InputError(f"{where} cannot be built: {lacks[1]} lacks {lacks[2]}: add it with +.")
+        return InputError(f"{where} cannot be built: it lacks {lacks[1]}: add it with +.")
     return InputError(f"{where} cannot be built: {one_line(error)}")
 
 
