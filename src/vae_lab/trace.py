@@ -122,6 +122,7 @@ def has_fixed_support(q: Distribution) -> bool:
 
     A uniform's does, and a point mass's. Then the score function estimates another gradient, and
     importance weights miss where q does not reach: no number of draws brings them to log p(x).
+    A q that does not say its support counts as fixed.
 
     >>> has_fixed_support(torch.distributions.Normal(torch.zeros(2), torch.ones(2)))
     True

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -136,13 +137,29 @@ def test_the_command_measures_what_serves(
     assert "elbo dreg: estimator=dreg is the gradient of objective=iwae" in said
 
 
-def test_the_device_is_one_that_is_here(digits_run: Path) -> None:
-    cfg = compose_config("gradients", [f"run={digits_run}", "gradients.device=tpu"])
-    with pytest.raises(InputError, match=r"gradients\.device must be one of auto, .*cpu here"):
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("gradients.device=tpu", r"gradients\.device must be one of auto, .*cpu here"),
+        ("gradients.repeats=1", r"gradients\.repeats must be a whole number of 2 or more"),
+        ("gradients.num_draws=[100000000000]", r"out of memory: lower gradients\.num_draws"),
+    ],
+)
+def test_bad_input(digits_run: Path, override: str, said: str) -> None:
+    cfg = compose_config("gradients", [f"run={digits_run}", override])
+    with pytest.raises(InputError, match=said):
         gradients_task(cfg)
 
 
-def test_settings_that_make_no_sense_are_refused(digits_run: Path) -> None:
-    cfg = compose_config("gradients", [f"run={digits_run}", "gradients.repeats=1"])
-    with pytest.raises(InputError, match=r"gradients\.repeats must be a whole number of 2 or more"):
+def test_a_posterior_without_density_has_no_gradient_of_it(autoencoder_run: Path) -> None:
+    cfg = compose_config("gradients", [f"run={autoencoder_run}", "gradients.num_draws=[1]"])
+    with pytest.raises(InputError, match=r"nothing to measure: .* density"):
         gradients_task(cfg)
+    assert not (autoencoder_run / "evaluation" / "gradients.json").exists()
+
+
+def test_what_is_in_the_way_is_told_before_the_work(digits_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(digits_run, tmp_path / "run", ignore=shutil.ignore_patterns("evaluation"))
+    (tmp_path / "run" / "evaluation").touch()
+    with pytest.raises(InputError, match="evaluation cannot be written .* move it away"):
+        gradients_task(compose_config("gradients", [f"run={tmp_path / 'run'}"]))

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from errno import EACCES, EISDIR, ENOTDIR
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.commands.run_data import device_of, run_data
+from vae_lab.commands.run_data import check_place, device_of, run_data
 from vae_lab.config import build
 from vae_lab.config.allowed import trusted
 from vae_lab.config.compose import compose_config
@@ -98,7 +97,8 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     config = parts.get("prior")
     prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
     out = prior_path(run_folder(path))
-    _check_place(out)
+    figure = out.parent / "evaluation" / "samples_prior.png"
+    check_place(out, figure, fix=ELSEWHERE)
     data = run_data(trained, asked, "fit_prior")
     train, held_out = _draws(model, data, settings, device)
     _check_kinds(model, data, prior, device)
@@ -118,7 +118,8 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
         f"fitted, {type(prior.prior).__name__}": prior,
     }
     nll = {name: mean_estimate(nll_of_all(p, held_out), "nats") for name, p in priors.items()}
-    _check_better(*nll.values())
+    own, _, fitted = nll.values()
+    _check_better(own, fitted)
     with explained(partial(cannot_write, out, ELSEWHERE)):
         if len(model.x_shape) == 3:
             save_figures({"samples_prior": prior_samples(model, priors)}, out.parent / "evaluation")
@@ -160,21 +161,7 @@ def _check_kinds(
         raise InputError("this prior is discrete, the codes are not: choose another model/prior.")
 
 
-def _check_place(out: Path) -> None:
-    """Raise InputError before the work where what it finds could not be written."""
-    figures = out.parent / "evaluation"
-    with explained(partial(cannot_write, out, ELSEWHERE)):
-        for file in (out, figures / "samples_prior.png"):
-            if file.is_dir():
-                raise IsADirectoryError(EISDIR, "is a folder", str(file))
-        for folder in (out.parent, figures):
-            if folder.exists() and not folder.is_dir():
-                raise NotADirectoryError(ENOTDIR, "is no folder", str(folder))
-            if folder.exists() and not os.access(folder, os.W_OK):
-                raise PermissionError(EACCES, "Permission denied", str(folder))
-
-
-def _check_better(own: Estimate, gaussian: Estimate, fitted: Estimate) -> None:
+def _check_better(own: Estimate, fitted: Estimate) -> None:
     if fitted.value > own.value:
         raise InputError(
             f"nothing is written: of held-out codes the fitted prior's NLL, {fitted.value:.2f} "

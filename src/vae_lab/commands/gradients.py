@@ -13,11 +13,11 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from vae_lab.commands.cli import wanted_checkpoint
-from vae_lab.commands.run_data import device_of, run_data
+from vae_lab.commands.run_data import check_place, device_of, run_data
 from vae_lab.config import build
 from vae_lab.config.compose import choices, compose_config, searchpath
 from vae_lab.config.settings import GradientSettings, check_settings
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, explained, out_of_memory
 from vae_lab.evaluation.figures import save_figures
 from vae_lab.evaluation.gradients import GradientNoise, gradient_noise, noise_figure
 from vae_lab.model.context import Context
@@ -44,6 +44,9 @@ def gradients_task(cfg: DictConfig) -> None:
     path, asked, console = wanted_checkpoint(cfg), cfg.gradients, Console()
     check_settings(asked, [GradientSettings], "gradients.")
     device = device_of(asked, "gradients")
+    out = run_folder(path) / "evaluation"
+    written = out / "gradients.json", out / "gradients.png"
+    check_place(*written, fix="move it away, or measure a copy of the run, in a folder that can")
     trained = load(path, device)
     data = run_data(trained, asked, "gradients")
     batch = data.random_items("train", asked.batch_size, device, asked.seed)
@@ -54,15 +57,18 @@ def gradients_task(cfg: DictConfig) -> None:
     found: list[dict[str, GradientNoise]] = []
     refused: dict[str, str] = {}
     ways = [*_ways(asked.num_draws), {"the run's own": trained_by}]
-    for some in track(ways, "draws", console=Console(stderr=True), transient=True):
-        found.append({})
-        for way, (kind, node) in some.items():
-            try:
-                estimator = build.instance(node, "estimator").to(device)
-                found[-1] |= measure({way: (kind(context).to(device), estimator)})
-            except InputError as error:
-                refused[way] = str(error)
-    out = run_folder(path) / "evaluation"
+    with explained(lambda error: out_of_memory(error, lower=SIZES)):
+        for some in track(ways, "draws", console=Console(stderr=True), transient=True):
+            found.append({})
+            for way, (kind, node) in some.items():
+                try:
+                    estimator = build.instance(node, "estimator").to(device)
+                    found[-1] |= measure({way: (kind(context).to(device), estimator)})
+                except InputError as error:
+                    refused[way] = str(error).replace("estimator.num", "gradients.num")
+    if not any(found):
+        reasons = " ".join(dict.fromkeys(refused.values()))
+        raise InputError(f"nothing to measure: {reasons}")
     save_figures({"gradients": noise_figure(found)}, out)
     report = {
         "settings": OmegaConf.to_container(asked, resolve=True),
@@ -70,15 +76,16 @@ def gradients_task(cfg: DictConfig) -> None:
         "measure": trained.record["measure"],
         "gradients": [row for each in found for row in _rows(each)],
     }
-    with atomic_file(out / "gradients.json") as part:
+    with atomic_file(written[0]) as part:
         part.write_text(json.dumps(report, indent=2) + "\n")
     _print(report["gradients"], console)
     for way, reason in refused.items():
         if not any(way in each for each in found):
             say(console, f"{way}: {reason}")
-    say(console, f"Written: {out / 'gradients.json'} and gradients.png")
+    say(console, f"Written: {written[0]} and gradients.png")
 
 
+SIZES = "gradients.num_draws or gradients.batch_size"
 Way = tuple[Callable[[Context], Objective], Any]  # an objective, and an estimator's configuration
 
 

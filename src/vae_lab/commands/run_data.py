@@ -2,13 +2,16 @@
 
 import os
 from dataclasses import asdict
+from errno import EACCES, EISDIR, ENOTDIR
+from functools import partial
+from pathlib import Path
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 
 from vae_lab.config.restore import data_from_config
 from vae_lab.data import ImageDataModule
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.measure import Measure
 from vae_lab.trained import TrainedVAE
 
@@ -52,3 +55,19 @@ def run_data(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataM
             f"Set {command}.data_root or data_path to the original."
         )
     return data
+
+
+def check_place(*files: Path, fix: str) -> None:
+    """Raise InputError before the work where what it finds could not be written to `files`.
+
+    `fix` says what to do then.
+    """
+    with explained(partial(cannot_write, files[0], fix)):
+        for file in files:
+            if file.is_dir():
+                raise IsADirectoryError(EISDIR, "is a folder", str(file))
+            folder = file.parent
+            if folder.exists() and not folder.is_dir():
+                raise NotADirectoryError(ENOTDIR, "is no folder", str(folder))
+            if folder.exists() and not os.access(folder, os.W_OK):
+                raise PermissionError(EACCES, "Permission denied", str(folder))

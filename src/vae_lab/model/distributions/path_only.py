@@ -5,13 +5,11 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import Distribution
 
-from vae_lab.model.distributions import Size
-
 
 class PathOnly(Distribution):
     """q with the same log-density, whose gradient flows through z alone.
 
-    No KL is known of it in closed form, since that has no z.
+    For draws that were made already. No KL is known of it in closed form, since that has no z.
 
     >>> mu = torch.tensor(0.5, requires_grad=True)
     >>> q = PathOnly(torch.distributions.Normal(mu, 1.0))
@@ -30,30 +28,6 @@ class PathOnly(Distribution):
         density: Tensor = self.q.log_prob(value) - by_parameters + by_parameters.detach()
         return density
 
-    def rsample(self, sample_shape: Size = ()) -> Tensor:
-        drawn: Tensor = self.q.rsample(sample_shape)
-        return drawn
-
-    def sample(self, sample_shape: Size = ()) -> Tensor:
-        drawn: Tensor = self.q.sample(sample_shape)
-        return drawn
-
-    @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        return bool(self.q.has_rsample)
-
     @property
     def support(self) -> Any:
         return self.q.support
-
-    @property
-    def mean(self) -> Tensor:
-        return self.q.mean
-
-    @property
-    def mode(self) -> Tensor:
-        return self.q.mode
-
-    @property
-    def variance(self) -> Tensor:
-        return self.q.variance
