@@ -1,6 +1,5 @@
 """Every estimator's gradient on Gaussians: its mean, and where its noise must vanish."""
 
-import math
 from functools import partial
 
 import pytest
