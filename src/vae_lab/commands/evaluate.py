@@ -30,6 +30,7 @@ from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
+from vae_lab.waiting import patient_threads
 
 
 def evaluate_task(cfg: DictConfig) -> None:
@@ -72,7 +73,8 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
         if (out / "evaluation.json").is_dir():
             raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
     started = time.monotonic()
-    scores = score(trained.model, trained.preparation, data, settings, fitted)
+    with patient_threads():
+        scores = score(trained.model, trained.preparation, data, settings, fitted)
     scores.notes.extend(not_judged)
     report = {
         "estimates": {name: asdict(estimate) for name, estimate in scores.estimates.items()},

@@ -30,6 +30,7 @@ from vae_lab.storage.run_folder import RunFolder
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 from vae_lab.training.lr_find import suggest_lr
+from vae_lab.waiting import patient_threads
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def train(job: Job, console: Console) -> Run:
     record, module = job.module.record, job.module
     origin = {key: record[key] for key in ("measure", "parameters", "commit")}
     logged = session(job.loggers, {**record["config"], **origin}, module.monitor)
-    with logged, explained(partial(cannot_go_on, job)):
+    with logged, patient_threads(), explained(partial(cannot_go_on, job)):
         for line in announcement(job):
             say(console, line)
         if job.cfg.lr_find:
