@@ -82,4 +82,5 @@ def test_a_busy_machine_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         for other in others:
             other.kill()
+            other.wait()
         torch.set_num_threads(threads)
