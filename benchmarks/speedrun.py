@@ -26,7 +26,7 @@ from typing import Any
 from speedrun_records import DOCUMENT, RECORDS, Record, judge, named, read, read_all, updated
 from speedrun_rules import BASELINE_SEEDS, PAIRS, SEEDS, TARGETS
 
-from vae_lab.errors import InputError
+from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,10 +132,8 @@ def _check(asked: Namespace, told: Mapping[str, Any], records: Mapping[str, Reco
         raise InputError(f"--target is one of {', '.join(f'{t:g}' for t in TARGETS)}.")
     least = BASELINE_SEEDS if told["baseline"] == asked.name else SEEDS
     if asked.seeds < least:
-        raise InputError(
-            f"{asked.seeds} seeds are too few: say --seeds {least}"
-            + (f", or --baseline with one of {', '.join(records)}." if least > SEEDS else ".")
-        )
+        why = ", since it is its own baseline" if least > SEEDS else ""
+        raise InputError(f"{asked.seeds} seeds are too few{why}: say --seeds {least}.")
     if told["baseline"] != asked.name:
         named(told["baseline"], records)
     if same and not asked.against:
@@ -210,7 +208,8 @@ def _python(checkout: Path, script: str, arguments: Sequence[str]) -> str:
 def _run(command: Sequence[str], **environment: str) -> str:
     """What a command prints. Raises InputError with its last words where it fails."""
     env = {**os.environ, **environment}
-    done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+    with explained(lambda error: InputError(f"{command[0]} cannot be run: {one_line(error)}.")):
+        done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         words = done.stderr.strip().splitlines() or ["it said nothing"]
         raise InputError(f"{shlex.join(command[:4])} ... has failed: {words[-1]}")

@@ -274,7 +274,7 @@ def test_a_trial_leaves_no_record(asked: Namespace, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"seeds": 3}, "3 seeds are too few: say --seeds 6"),
+        ({"seeds": 3}, "3 seeds are too few, since it is its own baseline: say --seeds 6"),
         ({"seeds": 2, "baseline": "old"}, "2 seeds are too few: say --seeds 3"),
         ({"baseline": "odl"}, "unknown record 'odl'. Did you mean 'old'"),
         ({"against": "odl"}, "unknown record 'odl'"),
