@@ -54,6 +54,10 @@ BAD = [
     (["scheduler=step", "scheduler.step_size=0"], "scheduler.step_size must be"),
     (["scheduler=plateau", "data.val_size=0"], "scheduler=plateau needs validation data"),
     (["early_stopping=patience", "data.val_size=0"], "early stopping needs validation data"),
+    (
+        ["early_stopping=patience", "+trainer.limit_val_batches=0"],
+        "leave out trainer.limit_val_batches=0",
+    ),
     (["foo=1", "bar=2"], "unknown key 'foo'"),
     (
         [

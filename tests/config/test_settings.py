@@ -154,7 +154,6 @@ BAD = [
     (["callbacks.best=null", "callbacks.last=null"], "keep callbacks.last or, with"),
     (["data.val_size=0", "callbacks.last=null"], "keep callbacks.last"),
     (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches must be a whole number of 1"),
-    (["+trainer.limit_val_batches=0"], "trainer.limit_val_batches must be a whole number of 1"),
     (["model.likelihood=null"], "Say model/likelihood=bernoulli or "),
     (["model.encoder=null"], "model.encoder must be a part. Say model/encoder=conv or mlp."),
     (

@@ -28,6 +28,10 @@ from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
 
+_NEEDS_VAL = (
+    "needs validation data: set data.val_size above 0, and leave out trainer.limit_val_batches=0."
+)
+
 
 def _cannot_build(where: str, error: BaseException) -> InputError:
     """Why a part cannot be built: in its own words, where it has refused."""
@@ -122,8 +126,13 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
         guard=NaNGuard(ignores_steps=bool(cfg.gradient_skip), stops=not cfg.lr_find),
         monitor=cfg.monitor,
     )
-    _rehearse(module, has_val=len(datamodule.splits["val"]) > 0)
+    _rehearse(module, has_val=validates(cfg, datamodule))
     return module
+
+
+def validates(cfg: DictConfig, datamodule: ImageDataModule) -> bool:
+    """Whether training looks at validation data, and so may select and stop on them."""
+    return len(datamodule.splits["val"]) > 0 and cfg.trainer.get("limit_val_batches") != 0
 
 
 def _rehearse(module: VAEModule, has_val: bool) -> None:
@@ -135,13 +144,13 @@ def _rehearse(module: VAEModule, has_val: bool) -> None:
         scheduler = module.scheduler(optimizer) if module.scheduler is not None else None
         optimizer.step()
         if isinstance(scheduler, ReduceLROnPlateau) and not has_val:
-            raise InputError("scheduler=plateau needs validation data: set data.val_size above 0.")
+            raise InputError(f"scheduler=plateau {_NEEDS_VAL}")
         if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 
 
 def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
-    """Lightning's Trainer with its callbacks; without validation data, none that select on it."""
+    """Lightning's Trainer with its callbacks; without validation, none that select on it."""
     _check_hardware(cfg)
     _check_places(cfg)
     options = ("early_stopping", "ema", "gradient_skip")
@@ -149,7 +158,7 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
     if not has_val:
         nodes.pop("best", None)
         if "early_stopping" in nodes:
-            raise InputError("early stopping needs validation data: set data.val_size above 0.")
+            raise InputError(f"early stopping {_NEEDS_VAL}")
     if not (nodes.get("best") or nodes.get("last")):
         raise InputError(
             "keep callbacks.last or, with validation data, callbacks.best: without a checkpoint "

@@ -100,7 +100,7 @@ class TrainerBounds:
     min_epochs: Natural | None
     min_steps: Natural | None
     limit_train_batches: Batches | None
-    limit_val_batches: Batches | None
+    limit_val_batches: Natural | Share | None  # 0: no validation
     limit_test_batches: Batches | None
     overfit_batches: Natural | Share
     val_check_interval: Batches | None

@@ -114,7 +114,7 @@ def prepare(asked: DictConfig, folder: RunFolder, labels: Mapping[str, Any]) -> 
         compile_pass(module.model)
     logs = cfg.logger and not cfg.lr_find and group.rank() == 0
     loggers: list[Logger] = [build.instance(cfg.logger, "logger")] if logs else []
-    trainer = build.trainer(cfg, len(datamodule.splits["val"]) > 0, loggers)
+    trainer = build.trainer(cfg, build.validates(cfg, datamodule), loggers)
     items = len(datamodule.splits["train"]) // (trainer.num_devices * trainer.num_nodes)
     _check_batches(cfg, trainer, module.objective, items)
     _check_length(cfg, trainer, module.objective, -(-items // cfg.data.batch_size))

@@ -151,8 +151,11 @@ def _check_search(asked: Sequence[Override]) -> None:
     options = [choices for choices in map(_choices, asked) if choices]
     usual = [choices[0] for choices in options]
     cfg = compose("train", usual)
-    if not cfg.data.val_size:
-        raise InputError("a search needs validation data: set data.val_size above 0.")
+    if not cfg.data.val_size or cfg.trainer.get("limit_val_batches") == 0:
+        raise InputError(
+            "a search needs validation data: set data.val_size above 0, and leave out "
+            "trainer.limit_val_batches=0."
+        )
     if swept and cfg.monitor == "objective":
         raise InputError(
             f"a search ranks its trials, and under another {swept[0]} they maximise another "
