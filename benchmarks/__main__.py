@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.case import ROOT, data_root
 from benchmarks.contestants import CONTESTANTS
 from benchmarks.machine import machine
-from benchmarks.measure import Measured, busy_process, in_turn, measure
+from benchmarks.measure import busy_process, in_turn, measure
 from benchmarks.plots import draw
 from benchmarks.report import results
 from benchmarks.suite import BENCHMARKS, Benchmark, Contest, quick
@@ -43,23 +43,20 @@ def _asked() -> Namespace:
     return asked
 
 
-def _run(contest: Contest, rounds: int, limit: float) -> dict[str, Any]:
+def _run(contest: Contest, benchmark: Benchmark, limit: float) -> dict[str, Any]:
     """What results.json keeps of a contest."""
     here = [entrant for entrant in contest.entrants if CONTESTANTS[entrant.contestant].is_here]
     measured = []
     print(contest.describe(), flush=True)
     with busy_process() if contest.busy else nullcontext():
-        for number, entrant in in_turn(here, rounds):
-            measured.append(measure(entrant, contest.case, number, limit))
-            print(f"  {number}  {_told(measured[-1])}", flush=True)
+        for number, entrant in in_turn(here, benchmark.rounds):
+            measured.append(one := measure(entrant, contest.case, number, limit))
+            seconds = benchmark.seconds(one)
+            told = one.failed if seconds is None else f"{seconds:.2f} s"
+            print(f"  round {number + 1}: {one.entrant}: {told}", flush=True)
     measured.sort(key=lambda one: [entrant.name for entrant in here].index(one.entrant))
     kept = [asdict(one) for one in measured]
     return {"case": asdict(contest.case), "busy": contest.busy, "measured": kept}
-
-
-def _told(one: Measured) -> str:
-    epochs = " ".join(f"{seconds:.2f}" for seconds in one.epochs)
-    return f"{one.entrant}: {one.failed or epochs or f'{one.wall:.2f}'}"
 
 
 def _as_asked(benchmark: Benchmark, asked: Namespace) -> Benchmark:
@@ -84,7 +81,7 @@ def main() -> None:
     for name in asked.names or BENCHMARKS:
         benchmark = _as_asked(BENCHMARKS[name], asked)
         began, date = time.monotonic(), time.strftime("%Y-%m-%d %H:%M")
-        found = [_run(contest, benchmark.rounds, asked.limit) for contest in benchmark.contests]
+        found = [_run(contest, benchmark, asked.limit) for contest in benchmark.contests]
         loads = [one["load"] for contest in found for one in contest["measured"]]
         origin = [
             where,

@@ -89,7 +89,7 @@ def test_results_are_written_from_what_is_kept(tmp_path: Path) -> None:
     found = json.loads(json.dumps({"origin": ["a machine", "a date"], "contests": contests}))
     text = results({"batch": found})
     assert "## Growth with the batch\n\na machine  \na date  \n" in text
-    assert "| mlp, batch 256, fp32, 12,800 images | ours | 51,200 | 0.25 |" in text
+    assert "| mlp, batch 128, fp32, 12,800 images | ours | 25,600 | 0.50 |" in text
     assert text.count("\n## ") == 1
     draw(benchmark, found, tmp_path / "figures" / "batch.png")
     assert 0 < (tmp_path / "figures" / "batch.png").stat().st_size < 40_000
