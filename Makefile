@@ -12,7 +12,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-.PHONY: help train test test-quick test-slow lint types format docs notebooks speedrun check setup clean
+.PHONY: help train test test-quick test-slow lint types format docs notebooks bench speedrun check setup clean
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
@@ -47,8 +47,11 @@ docs: $(READY) ## Write README's table of choices anew
 notebooks: $(READY) ## Run the notebooks, whose outputs are committed; DATA=mnist: into runs/notebooks
 	$(BIN)/python notebooks/execute.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
+bench: $(READY) ## Compare speeds into benchmarks/RESULTS.md; ARGS="mlp threads" for some, ARGS="--help"
+	$(BIN)/python -m benchmarks $(ARGS)
+
 speedrun: $(READY) ## Race to 88 nats by benchmarks/RECORDS.md; ARGS="speedrun_88 --seeds 6"
-	$(BIN)/python benchmarks/speedrun.py $(ARGS)
+	$(BIN)/python -m benchmarks.speedrun $(ARGS)
 
 check: lint types test ## All that a change must pass
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import lightning as L
 import pytest
-import speedrun
-import speedrun_records as files
+from benchmarks.speedrun import __main__ as speedrun
+from benchmarks.speedrun import records as files
+from benchmarks.speedrun.rules import RATIO, ROUNDING, SIGMAS, drift, raced, reached
 from conftest import ROOT
 from parts import datamodule, run, trainer, training
-from speedrun_rules import RATIO, ROUNDING, SIGMAS, drift, raced, reached
 
 from vae_lab import InputError
 from vae_lab.config import build

@@ -6,12 +6,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from speedrun_rules import ROUNDING, Raced, Reached, drift, raced, reached
-
+from benchmarks.speedrun.rules import ROUNDING, Raced, Reached, drift, raced, reached
 from vae_lab.errors import InputError, unknown
 from vae_lab.storage.files import read_json
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 RECORDS, DOCUMENT = HERE / "records", HERE / "RECORDS.md"
 BEGIN, END = "<!-- written by make speedrun -->\n", "<!-- until here -->\n"
 

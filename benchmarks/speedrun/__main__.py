@@ -1,9 +1,9 @@
 """Race a config to 88 nats on MNIST, by the rules of RECORDS.md: what `make speedrun` runs.
 
-    python benchmarks/speedrun.py speedrun_88 --seeds 6             the first: its own baseline
-    python benchmarks/speedrun.py faster --against speedrun_88      a later one
-    python benchmarks/speedrun.py speedrun_88 trainer.max_epochs=1  a trial, which is no record
-    python benchmarks/speedrun.py                                   RECORDS.md anew, nothing else
+    python -m benchmarks.speedrun speedrun_88 --seeds 6             the first: its own baseline
+    python -m benchmarks.speedrun faster --against speedrun_88      a later one
+    python -m benchmarks.speedrun speedrun_88 trainer.max_epochs=1  a trial, which is no record
+    python -m benchmarks.speedrun                                   RECORDS.md anew, nothing else
 
 Each training and each evaluation takes minutes. A record is kept in benchmarks/records/.
 """
@@ -23,13 +23,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from speedrun_records import DOCUMENT, RECORDS, Record, judge, named, read, read_all, updated
-from speedrun_rules import BASELINE_SEEDS, PAIRS, SEEDS, TARGETS
-
+from benchmarks.speedrun.records import (
+    DOCUMENT,
+    RECORDS,
+    Record,
+    judge,
+    named,
+    read,
+    read_all,
+    updated,
+)
+from benchmarks.speedrun.rules import BASELINE_SEEDS, PAIRS, SEEDS, TARGETS
 from vae_lab.errors import InputError, explained, one_line
 from vae_lab.storage.files import atomic_file
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 READ_BY_THREADS = ("OMP_", "GOMP_", "KMP_", "MKL_", "TORCH_")
 """How the environment variables begin that decide how fast torch is."""
 
@@ -79,7 +87,7 @@ def race(asked: Namespace, records: Mapping[str, Record]) -> None:
         "experiment": asked.experiment,
         "target": asked.target,
         "date": time.strftime("%Y-%m-%d"),
-        "command": shlex.join(["python", "benchmarks/speedrun.py", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", "benchmarks.speedrun", *sys.argv[1:]]),
         "machine": machine,
         "environment": {k: v for k, v in os.environ.items() if k.startswith(READ_BY_THREADS)},
         "load": round(os.getloadavg()[0], 2),
