@@ -76,9 +76,21 @@ def test_the_decay_warms_up() -> None:
     torch.testing.assert_close(late, torch.tensor(0.999))
 
 
-def test_on_a_short_run_the_average_does_not_lose(tmp_path: Path) -> None:
+@pytest.mark.parametrize("steps", [30, 300, 3000])
+def test_early_weights_leave_the_average_soon(steps: int) -> None:
+    """Over the steps an average of 0, 1, 2, ... lags behind by a tenth of them."""
+    first, average = torch.tensor(1.0).double(), torch.tensor(0.0).double()
+    for step in range(1, steps):
+        count = torch.tensor(step)
+        first = moved(0.999, first, torch.tensor(0.0), count)
+        average = moved(0.999, average, torch.tensor(float(step)), count)
+    assert first < 1e-7  # of the weights after the first step
+    assert 0.86 * steps < average < steps
+
+
+def test_on_a_short_run_at_a_constant_rate_the_average_does_not_lose(tmp_path: Path) -> None:
     plain, averaged = (
-        run(tmp_path / ema, "data=digits", f"ema={ema}", "trainer.max_epochs=3").metrics
+        run(tmp_path / ema, f"ema={ema}", "trainer.max_epochs=3", "scheduler=none").metrics
         for ema in ("none", "default")
     )
     assert averaged["train/elbo"] == plain["train/elbo"]  # trained alike, under the same noise

@@ -116,6 +116,14 @@ def test_an_experiment_beats_the_data() -> None:
     assert cfg.trainer.max_epochs == 10
 
 
+def test_the_published_reference_keeps_its_recipe_whatever_the_defaults_become() -> None:
+    cfg = compose("experiment=mnist_notebook")
+    for network in (cfg.model.encoder, cfg.model.decoder):
+        assert (network.activation, network.init) == ("relu", "torch")
+    assert cfg.optimizer == {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1e-3}
+    assert not cfg.scheduler
+
+
 def test_the_command_line_beats_all() -> None:
     assert likelihood("experiment=mnist_notebook", "model/likelihood=gaussian") == "Gaussian"
     assert likelihood("data=cifar10", "model/likelihood=gaussian") == "Gaussian"

@@ -237,7 +237,7 @@ def test_another_monitor_is_refused(tmp_path: Path) -> None:
 def test_what_follows_the_monitor(tmp_path: Path, selects: str) -> None:
     by_elbo, by_objective = (
         run(
-            tmp_path / monitor, "data=digits", "objective.beta.value=0.02", "optimizer.lr=0.01",
+            tmp_path / monitor, "data=digits", "objective.beta.value=0.02", "optimizer.lr=0.003",
             selects, selects.split("=")[0] + ".patience=1", f"monitor={monitor}",
             "trainer.max_epochs=8", "data.limit=800", "test=false",
         )
@@ -249,7 +249,7 @@ def test_what_follows_the_monitor(tmp_path: Path, selects: str) -> None:
     ]
     if selects == "scheduler=plateau":
         rates = [content["optimizer_states"][0]["param_groups"][0]["lr"] for content in ended]
-        assert rates[0] < rates[1] == 0.01
+        assert rates[0] < rates[1] == 0.003
     else:
         assert ended[0]["epoch"] < ended[1]["epoch"] == 7
 

@@ -15,7 +15,11 @@ class WeightAverage(lightning.WeightAveraging):
     """An exponential moving average of the weights, moved after every optimiser step.
 
     After t steps it decays by (1 + t) / (10 + t), until that reaches `decay`: the weights that
-    training began with leave it soon, and a short run's average is no half-trained model.
+    training began with leave it soon, and a short run's average is no half-trained model. It is one
+    of about the latest tenth of the steps, and in the long run of the latest 1 / (1 - decay).
+
+    Averaging and a learning rate that falls to 0 both take out the noise of the steps: beside
+    `scheduler=hold_then_linear` an average has less to gain than beside a constant rate.
 
     Validation, figures, the test and every checkpoint's `state_dict` have the averaged weights; a
     checkpoint keeps those that training goes on from under `current_model_state`. Buffers, such as

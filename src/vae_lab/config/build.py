@@ -1,5 +1,6 @@
 """From configuration to objects."""
 
+import math
 import re
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,7 @@ from vae_lab.model.priors.standardized import Standardized
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
 from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
+from vae_lab.training.schedules import PerStep
 
 _NEEDS_VAL = (
     "needs validation data: set data.val_size above 0, and leave out trainer.limit_val_batches=0."
@@ -125,8 +127,10 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
         record=record,
         guard=NaNGuard(ignores_steps=bool(cfg.gradient_skip), stops=not cfg.lr_find),
         monitor=cfg.monitor,
+        max_steps=_most(cfg.trainer.get("max_steps")),
     )
-    _rehearse(module, has_val=validates(cfg, datamodule))
+    has_end = not math.isinf(min(_most(cfg.trainer.get("max_epochs")), module.max_steps))
+    _rehearse(module, validates(cfg, datamodule), has_end)
     return module
 
 
@@ -135,7 +139,12 @@ def validates(cfg: DictConfig, datamodule: ImageDataModule) -> bool:
     return len(datamodule.splits["val"]) > 0 and cfg.trainer.get("limit_val_batches") != 0
 
 
-def _rehearse(module: VAEModule, has_val: bool) -> None:
+def _most(limit: int | None) -> float:
+    """A limit of the Trainer's, where -1 and null are none."""
+    return math.inf if limit in (None, -1) else limit
+
+
+def _rehearse(module: VAEModule, has_val: bool, has_end: bool) -> None:
     """One step on a parameter that does not matter: partials refuse arguments only when called."""
     with explained(partial(_cannot_build, "optimizer or scheduler")):
         parameter = nn.Parameter(torch.zeros(()))
@@ -145,6 +154,11 @@ def _rehearse(module: VAEModule, has_val: bool) -> None:
         optimizer.step()
         if isinstance(scheduler, ReduceLROnPlateau) and not has_val:
             raise InputError(f"scheduler=plateau {_NEEDS_VAL}")
+        if isinstance(scheduler, PerStep) and not has_end:
+            raise InputError(
+                f"{type(scheduler).__name__} follows training to its end, and this one has none: "
+                "set trainer.max_epochs or trainer.max_steps, or say scheduler=none."
+            )
         if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()
 

@@ -1,5 +1,6 @@
 """The one LightningModule: whatever the model, objective and estimator, a step is the same."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from vae_lab.objectives import Objective, elbo
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch, Trace
 from vae_lab.training.nan_guard import NaNGuard
+from vae_lab.training.schedules import PerStep
 from vae_lab.training.step import step
 
 LOG_EVERY = 20
@@ -46,6 +48,7 @@ class VAEModule(L.LightningModule):
         record: dict[str, Any],
         guard: NaNGuard | None = None,
         monitor: Literal["objective", "elbo"] = "objective",
+        max_steps: float = math.inf,
     ) -> None:
         """Put the parts together.
 
@@ -60,12 +63,13 @@ class VAEModule(L.LightningModule):
             record: Plain values that go into every checkpoint, so that one is enough.
             guard: When to stop on a loss that is not finite; None: at once.
             monitor: What selects: the `objective`, once its schedule rests, or the `elbo`.
+            max_steps: Optimiser steps that end training, where the trainer does not end it before.
         """
         super().__init__()
         self.model, self.objective, self.estimator = model, objective, estimator
         self.optimizer, self.scheduler = optimizer, scheduler
         self.seed, self.dequantized, self.record = seed, dequantized, record
-        self.guard = guard or NaNGuard()
+        self.guard, self.max_steps = guard or NaNGuard(), max_steps
         self.monitor = f"val/{'elbo' if monitor == 'elbo' else objective.monitor}"
         """The logged metric that selects checkpoints; larger is better."""
         splits = ("train", "val", "test")
@@ -190,7 +194,11 @@ class VAEModule(L.LightningModule):
         optimizer = self.optimizer([{"params": own}, *self.objective.parameter_groups()])
         if self.scheduler is None:
             return optimizer
-        schedule = {"scheduler": self.scheduler(optimizer), "monitor": self.monitor}
+        scheduler, interval = self.scheduler(optimizer), "epoch"
+        if isinstance(scheduler, PerStep):
+            scheduler.spread_over(min(self.trainer.estimated_stepping_batches, self.max_steps))
+            interval = "step"
+        schedule = {"scheduler": scheduler, "monitor": self.monitor, "interval": interval}
         return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 
     def record_now(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vae_lab.errors import unknown
 from vae_lab.trace import Shape
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[str, type[nn.Module]] = {
     "elu": nn.ELU,
     "gelu": nn.GELU,
     "leaky_relu": nn.LeakyReLU,
@@ -64,6 +64,6 @@ def make_activation(name: str) -> nn.Module:
     >>> make_activation("relu")
     ReLU()
     """
-    if name not in _ACTIVATIONS:
-        raise unknown("activation", name, _ACTIVATIONS)
-    return _ACTIVATIONS[name]()
+    if name not in ACTIVATIONS:
+        raise unknown("activation", name, ACTIVATIONS)
+    return ACTIVATIONS[name]()

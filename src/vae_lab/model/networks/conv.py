@@ -7,6 +7,7 @@ from torch import nn
 from vae_lab.arguments import Count, Natural, Widths
 from vae_lab.errors import InputError
 from vae_lab.model.networks.base import Network, make_activation
+from vae_lab.model.networks.initialisation import Init, initialise
 from vae_lab.model.networks.mlp import dense_stages
 from vae_lab.trace import Shape
 
@@ -39,6 +40,7 @@ class ConvEncoder(Network):
         padding: Natural = 1,
         max_pool: Count = 1,
         activation: str = "relu",
+        init: Init = "he",
     ) -> None:
         """Raises InputError if the input is no image, or the stages leave nothing of it.
 
@@ -52,6 +54,7 @@ class ConvEncoder(Network):
             padding: Zeros added on each side.
             max_pool: Side of the pooling window behind each convolution; 1 pools nothing.
             activation: After each convolution and each dense layer.
+            init: Its first weights: see `initialise`.
         """
         _check_image("the conv encoder", in_shape)
         previous, height, width = in_shape
@@ -70,6 +73,7 @@ class ConvEncoder(Network):
                 )
         dense = dense_stages(previous * height * width, widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [*stages, nn.Flatten(), *dense])
+        initialise(self, init)
 
 
 def _down(
@@ -105,6 +109,7 @@ class ConvDecoder(Network):
         channels: Widths,
         widths: Widths,
         activation: str = "relu",
+        init: Init = "he",
     ) -> None:
         """Raises InputError if the output is no image, or is too small for the stages.
 
@@ -114,6 +119,7 @@ class ConvDecoder(Network):
             channels: Into each doubling convolution, the smallest image first.
             widths: Of the dense layers before them.
             activation: After each dense layer, and before each convolution.
+            init: Its first weights: see `initialise`.
         """
         _check_image("the conv decoder", out_shape)
         out_channels, *size = out_shape
@@ -133,3 +139,4 @@ class ConvDecoder(Network):
             up = nn.ConvTranspose2d(count, following, 4, 2, 1, output_padding=extra)
             stages.append(nn.Sequential(make_activation(activation), up))
         super().__init__(in_shape, out_shape, stages)
+        initialise(self, init)

@@ -8,6 +8,7 @@ from torch import nn
 
 from vae_lab.arguments import Widths
 from vae_lab.model.networks.base import Network, make_activation
+from vae_lab.model.networks.initialisation import Init, initialise
 from vae_lab.trace import Shape
 
 
@@ -33,15 +34,22 @@ class MLP(Network):
     reads_images = False
 
     def __init__(
-        self, in_shape: Shape, out_shape: Shape, widths: Widths, activation: str = "relu"
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        widths: Widths,
+        activation: str = "relu",
+        init: Init = "he",
     ) -> None:
-        """Raises InputError for an unknown activation.
+        """Raises InputError for an unknown activation or initialisation.
 
         Args:
             in_shape: Of one input; it is flattened.
             out_shape: Of one output.
             widths: Of the hidden layers; none gives a linear map.
             activation: After each hidden layer.
+            init: Its first weights: see `initialise`.
         """
         stages = dense_stages(math.prod(in_shape), widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [nn.Flatten(), *stages])
+        initialise(self, init)
