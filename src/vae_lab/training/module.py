@@ -100,6 +100,13 @@ class VAEModule(L.LightningModule):
     def on_fit_start(self) -> None:
         self._started = time.monotonic()
 
+    def on_train_start(self) -> None:
+        """Tells schedules how long it takes; to ask sooner would lose a resumed epoch's place."""
+        for config in self.trainer.lr_scheduler_configs:
+            if isinstance(config.scheduler, PerStep):
+                most = self.trainer.estimated_stepping_batches
+                config.scheduler.spread_over(min(most, self.max_steps))
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; the loss is minus the surrogate's mean, in nats."""
         reseed(self.device, self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
@@ -194,10 +201,8 @@ class VAEModule(L.LightningModule):
         optimizer = self.optimizer([{"params": own}, *self.objective.parameter_groups()])
         if self.scheduler is None:
             return optimizer
-        scheduler, interval = self.scheduler(optimizer), "epoch"
-        if isinstance(scheduler, PerStep):
-            scheduler.spread_over(min(self.trainer.estimated_stepping_batches, self.max_steps))
-            interval = "step"
+        scheduler = self.scheduler(optimizer)
+        interval = "step" if isinstance(scheduler, PerStep) else "epoch"
         schedule = {"scheduler": scheduler, "monitor": self.monitor, "interval": interval}
         return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 

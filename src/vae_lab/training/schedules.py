@@ -26,22 +26,14 @@ class PerStep(LRScheduler, ABC):
         """What multiplies the rate; `progress` is 0 at the first step, and 1 past the last."""
 
     def spread_over(self, num_steps: float) -> None:
-        """Take as long as the training: so many optimiser steps."""
+        """Take as long as the training: so many optimiser steps, some of which may lie behind."""
         self.num_steps = num_steps
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
 
     def get_lr(self) -> list[Any]:
         factor = self.factor(min(self.last_epoch / self.num_steps, 1.0))
         return [rate * factor for rate in self.base_lrs]
-
-    def state_dict(self) -> dict[str, Any]:
-        """The step alone: all else is said anew by the run that goes on."""
-        return {"last_epoch": self.last_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from that step, at the rate that it has in a training of this length."""
-        super().load_state_dict(state_dict)
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = rate
 
 
 class HoldThenLinear(PerStep):
