@@ -1,8 +1,6 @@
 """The plan of the house, kept: who imports whom, read from the source, and the rules of a file."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from graphlib import CycleError, TopologicalSorter
 from typing import NamedTuple
@@ -239,9 +237,3 @@ def test_a_rule_that_is_broken_is_told(rule: Rule, tree: Tree, said: str) -> Non
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_sound_house_is_not_complained_of(rule: Rule) -> None:
     assert list(rule(SOUND)) == []
-
-
-@pytest.mark.process
-def test_wandb_is_imported_only_when_it_logs() -> None:
-    code = "import sys; from vae_lab import *; assert 'wandb' not in sys.modules, 'imported'"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -70,20 +70,60 @@ def test_the_processes_of_a_launcher_print_no_traceback(monkeypatch: pytest.Monk
 
 
 @pytest.mark.process
-def test_help_waits_for_no_torch() -> None:
-    code = "import sys; from vae_lab.commands.main import main; main()"
-    more = "; assert not {'torch', 'hydra', 'matplotlib'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code + more], check=True, cwd=ROOT, env=here())
+@pytest.mark.parametrize(
+    ("asked", "unneeded"),
+    [("--help", "torch hydra matplotlib"), ("train data=digits --help seed=1", "torch pydantic")],
+)
+def test_help_waits_for_no_torch(asked: str, unneeded: str) -> None:
+    code = f"""
+import atexit, sys
+from vae_lab.commands.main import main
+atexit.register(lambda: print("imported:", *{set(unneeded.split())} & set(sys.modules)))
+main()
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, *asked.split()],
+        check=True, cwd=ROOT, env=here(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert "train a VAE" in ran.stdout or "Train a VAE" in ran.stdout
+    assert ran.stdout.splitlines()[-1].strip() == "imported:"
+
+
+def test_help_beside_a_mistake_tells_the_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        say(monkeypatch, "train", "--help", "model=cave")
+    assert ended.value.code == 1
+    assert "Did you mean 'cvae'?" in capsys.readouterr().err
+
+
+SPY = """
+import gc, sys
+from lightning.pytorch import Callback
+
+class Spy(Callback):
+    def on_train_batch_start(self, *args):
+        unneeded = {"wandb", "optuna", "tensorboard", "IPython", "sklearn.mixture"}
+        print("imported:", *unneeded & set(sys.modules))
+        print("collector rests:", gc.isenabled() and gc.get_freeze_count() > 100_000)
+"""
 
 
 @pytest.mark.process
-def test_it_trains_from_anywhere(tmp_path: Path) -> None:
+def test_it_trains_from_anywhere_and_imports_what_it_needs(tmp_path: Path) -> None:
+    (tmp_path / "spy.py").write_text(SPY)
     small = ["data=digits", "data.limit=32", *QUICK, "hydra.run.dir=run"]
-    subprocess.run(
-        [sys.executable, "-m", "vae_lab", "train", *small],
-        check=True, cwd=tmp_path, env=here(), stdout=subprocess.DEVNULL,
+    ran = subprocess.run(
+        [sys.executable, "-m", "vae_lab", "train", *small, "+callbacks.spy={_target_: spy.Spy}"],
+        check=True, cwd=tmp_path, env={**here(), "VAE_LAB_TRUST": "spy"}, capture_output=True,
+        text=True,
     )  # fmt: skip
     assert (tmp_path / "run" / "result.json").is_file()
+    said = [line.strip() for line in ran.stdout.splitlines()]
+    assert "imported:" in said
+    assert "collector rests: True" in said
+    assert ran.stderr == ""  # above all no libraries' complaints of leaks
 
 
 def here() -> dict[str, str]:

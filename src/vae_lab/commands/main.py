@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from vae_lab.commands.start import begin, start
+from vae_lab.commands.start import begin, importing, start
 from vae_lab.errors import unknown
 
 COMMANDS = {
@@ -35,6 +35,8 @@ def main() -> None:
     sys.argv = [f"vae-lab {name}", *arguments]
     if name in _OTHERS:
         begin()
-        import_module(_OTHERS[name]).main()
+        with importing():
+            module = import_module(_OTHERS[name])
+        module.main()
     else:
         start(name)

@@ -2,15 +2,18 @@
 
 import sys
 
-from omegaconf import OmegaConf
-from rich.console import Console
-from torch.distributed.elastic.multiprocessing.errors import record
+from vae_lab.commands.start import importing
 
-from vae_lab.distributed import group
-from vae_lab.distributed.signals import Interruption
-from vae_lab.experiment.prepare import prepare
-from vae_lab.experiment.run import train
-from vae_lab.storage.run_folder import RunFolder
+with importing():
+    from omegaconf import OmegaConf
+    from rich.console import Console
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    from vae_lab.distributed import group
+    from vae_lab.distributed.signals import Interruption
+    from vae_lab.experiment.prepare import prepare
+    from vae_lab.experiment.run import train
+    from vae_lab.storage.run_folder import RunFolder
 
 
 @record

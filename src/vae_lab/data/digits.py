@@ -1,7 +1,6 @@
 """scikit-learn's handwritten digits: 1,797 images of 8x8, embedded, no download."""
 
 import torch
-from sklearn.datasets import load_digits
 
 from vae_lab.data.images import Images
 from vae_lab.data.source import Source
@@ -13,6 +12,9 @@ class Digits(Source):
     name = "digits"
 
     def read(self) -> tuple[Images, None]:
+        # Here, since it takes a quarter of a second, and other data do not need it.
+        from sklearn.datasets import load_digits
+
         pixels, labels = load_digits(return_X_y=True)
         levels = torch.from_numpy(pixels).mul(255 / 16).round().to(torch.uint8)
         return Images(levels.reshape(-1, 1, 8, 8), torch.from_numpy(labels).long()), None

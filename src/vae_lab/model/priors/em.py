@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 _VARIANCE_ADDED = 1e-3  # to every unit of every component, so that none shrinks onto a point
@@ -37,6 +35,10 @@ def gaussians_of(
     """
     if len(z) <= components:
         return None
+    # Here, since it takes a quarter of a second, and every run would wait for it.
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
     mixture = GaussianMixture(
         components, covariance_type=covariance, reg_covar=_VARIANCE_ADDED, random_state=seed
     )
