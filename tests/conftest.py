@@ -30,11 +30,15 @@ QUICK = (
     "callbacks.progress=null",
     "callbacks.figures=null",
 )
+SMALL = ("model.encoder.widths=[64]", "model.decoder.widths=[64]")
+LONG = ("test_training", "test_comfort", "test_readme", "test_joints", "test_moved", "test_shown")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of processes come first: the short ones fill what is left of each worker's time."""
-    items.sort(key=lambda item: item.get_closest_marker("process") is None)
+    """Tests of processes and long files come first: the short ones fill up each worker's time."""
+    items.sort(
+        key=lambda item: item.get_closest_marker("process") is None and item.path.stem not in LONG
+    )
 
 
 def pytest_collection_finish() -> None:
@@ -59,12 +63,15 @@ def _no_wandb_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_SERVICE", raising=False)  # of this process, not of its children
     monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))  # where artifacts wait for their upload
+    monkeypatch.setenv("WANDB_X_SERVICE_WAIT", "300")  # seconds: the machine may be a busy one
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Classifiers that tests train stay theirs, and are trained once."""
-    os.environ["VAE_LAB_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """Classifiers that tests train stay theirs, and are trained once, for all workers."""
+    base = tmp_path_factory.getbasetemp()
+    whole = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["VAE_LAB_CACHE"] = str(whole / "cache")
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +98,7 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vae_lab import train
 
     folder = tmp_path_factory.mktemp("digits") / "run"
-    train([*QUICK, "trainer.max_epochs=2", f"hydra.run.dir={folder}"], quiet=True)
+    train([*QUICK, *SMALL, "trainer.max_epochs=2", f"hydra.run.dir={folder}"], quiet=True)
     return folder
 
 
@@ -101,7 +108,11 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vae_lab import train
 
     folder = tmp_path_factory.mktemp("conditional") / "run"
-    train([*QUICK, "model=cvae", "trainer.max_epochs=12", f"hydra.run.dir={folder}"], quiet=True)
+    learned = ("model.encoder.widths=[128]", "model.decoder.widths=[128]", "optimizer.lr=3e-3")
+    train(
+        [*QUICK, *learned, "model=cvae", "trainer.max_epochs=8", f"hydra.run.dir={folder}"],
+        quiet=True,
+    )
     return folder
 
 
@@ -113,7 +124,8 @@ def autoencoder_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("autoencoder") / "run"
     train(
         [*(o for o in QUICK if "figures" not in o), "model=autoencoder", "data.limit=400",
-         "model.z_shape=[8]", "trainer.max_epochs=2", f"hydra.run.dir={folder}"], quiet=True,
+         *SMALL, "model.z_shape=[8]", "trainer.max_epochs=2", f"hydra.run.dir={folder}"],
+        quiet=True,
     )  # fmt: skip
     return folder
 

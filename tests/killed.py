@@ -36,7 +36,7 @@ Place = tuple[int, int, int]  # rank, epoch, batch
 class Watched:
     """A run folder whose losses are written down, over all the processes that train in it.
 
-    Its commands run in warm processes, or (`cold`) each in an interpreter of its own.
+    Its commands run in warm processes; the first one, if `cold`, in an interpreter of its own.
     """
 
     def __init__(self, folder: Path, *overrides: str, cold: bool = False) -> None:
@@ -55,7 +55,8 @@ class Watched:
     def start(self, *overrides: str) -> "subprocess.Popen[str] | Forked":
         """`python train.py`: with these overrides, or else with the first ones."""
         command = [ROOT / "train.py", *(overrides or self.first)]
-        return start_script(command, self.folder.parent, self.environment, self.cold)
+        cold = self.cold and not overrides
+        return start_script(command, self.folder.parent, self.environment, cold)
 
     def finish(self, *overrides: str) -> str:
         """Let it run to its end; what it printed. Fails where it does."""

@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from conftest import QUICK
+from conftest import QUICK, SMALL
 from linear_gaussian import LinearGaussian
 from torch import Tensor
 from torch.distributions import Independent, Normal
@@ -88,7 +88,8 @@ def idx(values: np.ndarray) -> bytes:
 
 
 def run(folder: Path, *overrides: str) -> Run:
-    return train([*QUICK, f"hydra.run.dir={folder}", *overrides], quiet=True)
+    """Train on digits, with small networks unless `overrides` say others."""
+    return train([*QUICK, *SMALL, f"hydra.run.dir={folder}", *overrides], quiet=True)
 
 
 def trainer(*callbacks: L.Callback, epochs: int = 1, **settings: Any) -> L.Trainer:

@@ -1,7 +1,9 @@
 """Run alone, and by torchrun in test_distributed: one step in float64, and the gradient it made.
 
+Of each objective, since processes take long to start.
+
 The noise of an item is fixed: it is handed in through the draw, whichever process meets the item.
-Each rank writes its gradients to RANK.pt in the folder given.
+Each rank writes its gradients, by objective, to RANK.pt in the folder given.
 """
 
 import os
@@ -59,8 +61,13 @@ class Watched(VAEModule):
         self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 
-def main(folder: Path, objective: str) -> None:
+def main(folder: Path) -> None:
     torch.set_num_threads(1)
+    gradients = {objective: gradients_under(objective) for objective in OBJECTIVES}
+    torch.save(gradients, folder / f"{os.environ.get('RANK', '0')}.pt")
+
+
+def gradients_under(objective: str) -> dict[str, torch.Tensor]:
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     module = training(OBJECTIVES[objective], kind=Watched, likelihood=BernoulliGrey)
     assert isinstance(module, Watched)
@@ -76,8 +83,8 @@ def main(folder: Path, objective: str) -> None:
         limit_val_batches=0,
     )  # fmt: skip
     trainer.fit(module, datamodule=data)
-    torch.save(module.gradients, folder / f"{trainer.global_rank}.pt")
+    return module.gradients
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]))

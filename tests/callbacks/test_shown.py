@@ -50,6 +50,7 @@ def test_figures_show_items_at_random_the_same_each_time(
         return {}
 
     monkeypatch.setattr("vae_lab.callbacks.figures.plot_all", plotted)
+    monkeypatch.setattr("vae_lab.callbacks.figures.save_figures", lambda figures, folder: {})
     fit_and_test(Figures(str(tmp_path), every_n_epochs=1, num_images=20), val_size, epochs=2)
     held_out = "val" if val_size else "train"
     assert [name for name, _ in seen] == [held_out, held_out, "test"]

@@ -84,7 +84,7 @@ SWEEP = """
 hydra:
   sweeper:
     params:
-      seed: 3,4
+      trainer.devices: 1,2
 """
 
 
@@ -98,7 +98,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "my_conf/data/stripes.yaml": DATA,
         "my_conf/objective/mine.yaml": OBJECTIVE,
         "my_conf/estimator/my_own.yaml": ESTIMATOR,
-        "my_conf/sweep/two_seeds.yaml": SWEEP,
+        "my_conf/sweep/one_and_two.yaml": SWEEP,
     }
     for name, text in files.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def test_a_group_and_a_sweep_preset_of_ones_own(
     command: Command, place: Path, tmp_path: Path
 ) -> None:
     finished = command(
-        "train.py", "--config-dir", str(place / "my_conf"), *QUICK, "sweep=two_seeds",
+        "train.py", "--config-dir", str(place / "my_conf"), *QUICK, "sweep=one_and_two",
         "data=stripes", "model/prior=wide", "trainer=ddp", f"hydra.sweep.dir={tmp_path / 'sweep'}",
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr

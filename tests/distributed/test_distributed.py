@@ -19,6 +19,15 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 
 @pytest.fixture(scope="module")
+def gradients(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    """Of a step of two processes, and of the same step of one."""
+    folder = tmp_path_factory.mktemp("gradients")
+    two, _ = in_two("same_gradients.py", folder)
+    run_script([HERE / "same_gradients.py", folder], timeout=300).check_returncode()
+    return [two, torch.load(folder / "0.pt", weights_only=True)]
+
+
+@pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     return in_two("two_shards.py", tmp_path_factory.mktemp("shards"))
 
@@ -77,11 +86,9 @@ def test_optimal_sigma_is_fitted_to_the_residuals_of_all_ranks(ranks: list[dict]
 
 @pytest.mark.parametrize("objective", same_gradients.OBJECTIVES)
 def test_two_processes_with_half_the_batch_make_the_gradient_of_the_whole(
-    objective: str, tmp_path: Path
+    objective: str, gradients: list[dict]
 ) -> None:
-    two, _ = in_two("same_gradients.py", tmp_path, objective)
-    run_script([HERE / "same_gradients.py", tmp_path, objective], timeout=300).check_returncode()
-    one = torch.load(tmp_path / "0.pt", weights_only=True)
+    two, one = (found[objective] for found in gradients)
     assert two.keys() == one.keys()
     for name, gradient in one.items():
         assert gradient.dtype == torch.float64

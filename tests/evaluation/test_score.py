@@ -6,8 +6,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -30,10 +32,13 @@ CARRIED = {  # what PROTOCOLS says a figure must carry
 }  # fmt: skip
 
 
-def evaluate(run: Path, out: Path, *overrides: str) -> dict:
+def evaluate(run: Path, out: Path, *overrides: str, drawn: bool = False) -> dict:
+    """The report. Figures, which take most of the time, are `drawn` where that is asked."""
     given = [f"out={out}", "num_draws=20", "progress=false", "frechet=false", *overrides]
     settings = [f"run={run}", *(f"evaluate.{override}" for override in given)]
-    evaluate_task(compose_config("evaluate", settings))
+    without = mock.patch("vae_lab.commands.evaluate.plot_all", return_value={})
+    with nullcontext() if drawn else without:
+        evaluate_task(compose_config("evaluate", settings))
     return json.loads((out / "evaluation.json").read_text())
 
 
@@ -205,7 +210,7 @@ def test_evaluation_leaves_the_figures_of_the_training(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     train([*overrides, "data=digits", "data.limit=40", f"hydra.run.dir={folder}"], quiet=True)
     before = {path: path.read_bytes() for path in (folder / "figures").iterdir()}
-    evaluate(folder, folder)
+    evaluate(folder, folder, drawn=True)
     assert {path: path.read_bytes() for path in (folder / "figures").iterdir()} == before
     assert (folder / "evaluation" / "samples.png").is_file()
 
@@ -298,7 +303,7 @@ def test_a_users_file_may_move(tmp_path: Path, colour_file: Path) -> None:
         quiet=True,
     )
     moved = colour_file.rename(tmp_path / "moved.npz")
-    report = evaluate(finished.folder, tmp_path, f"data_path={moved}")
+    report = evaluate(finished.folder, tmp_path, f"data_path={moved}", drawn=True)
     assert report["measure"]["data"] == "tensors"
     assert "classifier_accuracy_samples" not in report["estimates"]
 

@@ -1,6 +1,7 @@
 """Runs whose checkpoints are gone or damaged, and foreign files: nothing is replaced unasked."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,17 @@ SMALL = ("data.limit=64", "model.encoder.widths=[16]", "model.decoder.widths=[16
          "callbacks.last.every_n_seconds=0")  # fmt: skip
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, finished."""
-    return train_in(tmp_path / "run", *SMALL, "trainer.max_epochs=2").folder
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    return train_in(folder, *SMALL, "trainer.max_epochs=2").folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """The same, each test's own."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -1,5 +1,6 @@
 """What a run does not go on from, and where it does not write: one line, and nothing changed."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,18 @@ SMALL = [*QUICK, "data=digits", "data.limit=64", "model.encoder.widths=[16]",
 Edit = Callable[[dict[str, Any]], object]
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs, finished."""
-    train([*SMALL, "trainer.max_epochs=2", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
-    return tmp_path / "run"
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train([*SMALL, "trainer.max_epochs=2", f"hydra.run.dir={folder}"], quiet=True)
+    return folder
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    """The same, each test's own."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def go_on(run: Path, quiet: bool = True) -> None:

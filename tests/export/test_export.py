@@ -1,6 +1,7 @@
 """export.py: what is written gives what the model gives, and needs no vae-lab."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from parts import choices, vae
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.distributions import Distribution
+from warm import run_script
 
 from vae_lab import InputError, load, train
 from vae_lab.commands.export import export_task
@@ -27,8 +29,6 @@ from vae_lab.model.distributions.normal import Normal
 from vae_lab.model.posteriors import FullCovariance, UniformPosterior
 from vae_lab.trained import TrainedVAE
 
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
-
 PROGRAMS = ["torch", "onnx"]
 FILES = {"config.json", "model.safetensors"} | {
     f"{part}.{suffix}" for part in ("encoder", "decoder") for suffix in ("pt2", "onnx")
@@ -39,6 +39,9 @@ MODELS = [  # every model, every likelihood, grey images and colour
     (*PAIRS[i % len(PAIRS)], LIKELIHOODS[i % len(LIKELIHOODS)])
     for i in range(max(len(PAIRS), len(LIKELIHOODS)))
 ]
+SLOW = {  # whose networks and likelihood others here have too
+    ("mlp_vae", "digits"), ("mlp_vae", "colour"), ("conv_vae", "digits"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,10 @@ def assert_programs_agree(model: VAE, out: Path, n: int, labels_enter: bool) -> 
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("model", "data", "likelihood"), MODELS)
+@pytest.mark.parametrize(
+    ("model", "data", "likelihood"),
+    [pytest.param(*each, marks=[pytest.mark.slow] * (each[:2] in SLOW)) for each in MODELS],
+)
 def test_programs_of_every_model_and_likelihood(
     tmp_path: Path, colour_file: Path, model: str, data: str, likelihood: str
 ) -> None:
@@ -94,12 +100,22 @@ def test_programs_of_every_model_and_likelihood(
     assert_programs_agree(built, tmp_path / "out", n=5, labels_enter=built.encoder.reads_labels)
 
 
+@pytest.fixture(scope="module")
+def exported(
+    conditional_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, "subprocess.CompletedProcess[str]"]:
+    """What the command has written of a conditional model, and said."""
+    run = shutil.copytree(conditional_run, tmp_path_factory.mktemp("exported") / "run")
+    return run / "export", run_script(["export.py", f"run={run}"], cold=True)
+
+
 @pytest.mark.process
-def test_the_command_writes_every_file_and_a_table(command: Command, conditional_run: Path) -> None:
-    finished = command("export.py", f"run={conditional_run}", cold=True)
+def test_the_command_writes_every_file_and_a_table(
+    exported: tuple[Path, "subprocess.CompletedProcess[str]"], conditional_run: Path
+) -> None:
+    out, finished = exported
     assert finished.returncode == 0, finished.stderr
     assert not finished.stderr
-    out = conditional_run / "export"
     assert {path.name for path in out.iterdir()} == FILES
     assert all(name in finished.stdout for name in FILES)
     assert len(finished.stdout.splitlines()) == len(FILES) + 4  # the table's frame
@@ -110,16 +126,22 @@ def test_the_command_writes_every_file_and_a_table(command: Command, conditional
 
 
 @pytest.mark.process
-def test_programs_need_no_vae_lab(trained: TrainedVAE, tmp_path: Path) -> None:
-    export(trained, tmp_path, PROGRAMS)
-    x = torch.rand(2, 1, 8, 8)
+def test_programs_need_no_vae_lab(
+    exported: tuple[Path, "subprocess.CompletedProcess[str]"],
+    conditional_run: Path,
+    tmp_path: Path,
+) -> None:
+    for name in ("encoder.pt2", "encoder.onnx"):
+        shutil.copy(exported[0] / name, tmp_path)
+    x, y = torch.rand(2, 1, 8, 8), torch.tensor([3, 7])
     with torch.no_grad():
-        torch.save((x, trained.model.q_z(x, None).mean), tmp_path / "expected.pt")
+        torch.save((x, y, load(conditional_run).model.q_z(x, y).mean), tmp_path / "expected.pt")
     code = """
 import sys, torch, onnxruntime
-x, expected = torch.load("expected.pt")
-found = torch.export.load("encoder.pt2").module()(x)["z_mean"]
-(same,) = onnxruntime.InferenceSession("encoder.onnx").run(["z_mean"], {"x": x.numpy()})
+x, y, expected = torch.load("expected.pt")
+found = torch.export.load("encoder.pt2").module()(x, y)["z_mean"]
+inputs = {"x": x.numpy(), "y": y.numpy()}
+(same,) = onnxruntime.InferenceSession("encoder.onnx").run(["z_mean"], inputs)
 torch.testing.assert_close(found, expected)
 torch.testing.assert_close(torch.from_numpy(same), expected, rtol=1e-5, atol=1e-5)
 assert "vae_lab" not in sys.modules

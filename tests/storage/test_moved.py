@@ -14,9 +14,11 @@ from vae_lab.storage.run_folder import RunFolder
 
 SMALL = [
     *(o for o in QUICK if not o.startswith(("logger", "callbacks.figures"))), "logger=csv",
-    "callbacks.figures.every_n_epochs=1", "data=digits", "data.limit=64",
+    "callbacks.figures.every_n_epochs=0", "data=digits", "data.limit=64",
     "model.encoder.widths=[16]", "model.decoder.widths=[16]",
 ]  # fmt: skip
+PLAIN = [o for o in SMALL if not o.startswith(("data", "callbacks.figures"))]
+PLAIN += ["data=tensors", "callbacks.figures=null"]
 
 
 def content(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -76,8 +78,7 @@ def test_data_that_have_moved_with_the_run_are_found_again(
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     np.savez(project / "images.npz", images=images)
     monkeypatch.chdir(project)
-    plain = [o for o in SMALL if not o.startswith("data")]
-    own = [*plain, "data=tensors", "data.path=images.npz", "hydra.run.dir=runs/a"]
+    own = [*PLAIN, "data.path=images.npz", "hydra.run.dir=runs/a"]
     train(own, quiet=True)
     monkeypatch.chdir(tmp_path)
     moved = project.rename(tmp_path / "elsewhere") / "runs" / "a"
@@ -89,9 +90,8 @@ def test_data_that_have_moved_with_the_run_are_found_again(
 def test_where_the_data_lie_now_may_be_said(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8)
     np.savez(tmp_path / "images.npz", images=images)
-    plain = [o for o in SMALL if not o.startswith("data")]
     path, folder = tmp_path / "images.npz", tmp_path / "run"
-    train([*plain, "data=tensors", f"data.path={path}", f"hydra.run.dir={folder}"], quiet=True)
+    train([*PLAIN, f"data.path={path}", f"hydra.run.dir={folder}"], quiet=True)
     path.rename(tmp_path / "renamed.npz")
     named = f"+data.path={tmp_path / 'renamed.npz'}"
     train([f"resume={folder}", "trainer.max_epochs=2", named], quiet=True)
