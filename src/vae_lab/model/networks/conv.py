@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import nn
 
 from vae_lab.arguments import Count, Natural, Widths
@@ -70,6 +71,7 @@ class ConvEncoder(Network):
                 )
         dense = dense_stages(previous * height * width, widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [*stages, nn.Flatten(), *dense])
+        self.to(memory_format=torch.channels_last)  # in which convolutions are faster
 
 
 def _down(
@@ -133,3 +135,4 @@ class ConvDecoder(Network):
             up = nn.ConvTranspose2d(count, following, 4, 2, 1, output_padding=extra)
             stages.append(nn.Sequential(make_activation(activation), up))
         super().__init__(in_shape, out_shape, stages)
+        self.to(memory_format=torch.channels_last)  # as the encoder's
