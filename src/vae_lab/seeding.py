@@ -9,8 +9,9 @@ import torch
 
 from vae_lab.arguments import Natural, checked
 
-_WORDS = slice(24, 24 + 8 * 624)
-"""Bytes of a CPU generator's state: its 624 words of 32 bits, each in a field of 64."""
+_FRESH = torch.Generator().get_state()
+_WORDS = _FRESH.numpy()[24 : 24 + 8 * 624].view(np.uint64)
+"""A CPU generator's state before its first draw, and in it the 624 words that all draws follow."""
 
 
 def derive_seed(*parts: int | str) -> int:
@@ -57,9 +58,9 @@ def seeded(seed: int | None) -> Iterator[None]:
 
 def _seed(generator: torch.Generator, *parts: int | str) -> None:
     """On the CPU, fill the whole state: `manual_seed` takes 32 bits there, and 64 on a GPU."""
-    generator.manual_seed(derive_seed(*parts))
     if generator.device.type == "cpu":
-        state = generator.get_state()
-        words = np.frombuffer(hashlib.shake_128(repr(parts).encode()).digest(4 * 624), "<u4")
-        state.numpy()[_WORDS] = words.astype(np.uint64).view(np.uint8)
-        generator.set_state(state)
+        digest = hashlib.shake_128(repr(parts).encode()).digest(4 * 624)
+        _WORDS[:] = np.frombuffer(digest, "<u4")
+        generator.set_state(_FRESH)
+    else:
+        generator.manual_seed(derive_seed(*parts))

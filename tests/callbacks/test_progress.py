@@ -10,6 +10,7 @@ from conftest import QUICK
 from parts import datamodule, trainer, training
 
 from vae_lab import train
+from vae_lab.callbacks.progress import Progress
 from vae_lab.data import Digits
 from vae_lab.estimators import Pathwise
 from vae_lab.model.context import Context
@@ -25,7 +26,7 @@ def test_its_elbo_is_the_elbo_at_beta_1_whatever_trains(
     module.estimator = Pathwise(num_draws=4)
     fit = trainer()
     fit.fit(module, datamodule=datamodule(Digits(), Support.BINARY, val_size=64, limit=32))
-    shown, logged = fit.progress_bar_metrics, fit.callback_metrics  # of one step
+    shown, logged = Progress().get_metrics(fit, module), fit.callback_metrics  # of one step
     assert shown["elbo"] == pytest.approx(float(logged["train/elbo"]), rel=1e-5)
     assert abs(shown["elbo"] - float(logged["train/objective"])) > 0.01
     assert "val/objective" in shown  # what selects

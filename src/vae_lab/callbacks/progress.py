@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from vae_lab.arguments import Natural
+from vae_lab.training.module import VAEModule
 
 BESIDE = 70
 """Columns that all but the bar itself may take."""
@@ -38,9 +39,19 @@ class Progress(RichProgressBar):
         ]
 
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        assert isinstance(pl_module, VAEModule)
+        latest = pl_module.latest_elbo
         metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
         metrics.pop("v_num", None)  # the logger's version
-        return {name: value for name, value in metrics.items() if abs(value) != inf}
+        shown = {**({} if latest is None else {"elbo": float(latest)}), **metrics}
+        return {name: value for name, value in shown.items() if abs(value) != inf}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Now and then: what is shown is read from the device, for which training would wait."""
+        if (batch_idx + 1) % self.refresh_rate == 0 or trainer.is_last_batch:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """One line: what would add another adds none."""

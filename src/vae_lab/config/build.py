@@ -26,8 +26,10 @@ from vae_lab.model.likelihoods import Likelihood
 from vae_lab.model.priors import Prior
 from vae_lab.model.priors.standardized import Standardized
 from vae_lab.training.checkpoint_io import AtomicCheckpointIO
+from vae_lab.training.fused import fused
 from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
+from vae_lab.training.overhead import Unprofiled
 from vae_lab.training.schedules import PerStep
 
 _NEEDS_VAL = (
@@ -116,11 +118,14 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
     context = replace(built.context(), num_data=len(datamodule.splits["train"]))
     with explained(partial(_cannot_build, "objective")):
         objective = instance(cfg.objective, "objective")(context)
+    optimizer = instance(cfg.optimizer, "optimizer")
+    # A fused step undoes the scale by itself, after gradients would be clipped or looked at.
+    scales_loss = str(cfg.trainer.precision) in ("16", "16-mixed")
     module = VAEModule(
         model=built,
         objective=objective,
         estimator=instance(cfg.estimator, "estimator"),
-        optimizer=instance(cfg.optimizer, "optimizer"),
+        optimizer=optimizer if scales_loss else fused(optimizer),
         scheduler=instance(cfg.scheduler, "scheduler") if cfg.scheduler else None,
         seed=cfg.seed,
         dequantized=datamodule.preparation.dequantize,
@@ -188,7 +193,7 @@ def trainer(cfg: DictConfig, has_val: bool, loggers: list[Logger]) -> Trainer:
         "trainer",
         callbacks=callbacks,
         logger=loggers,
-        profiler=instance(cfg.profiler, "profiler") if cfg.profiler else None,
+        profiler=instance(cfg.profiler, "profiler") if cfg.profiler else Unprofiled(),
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         **({} if has_val else {"limit_val_batches": 0}),

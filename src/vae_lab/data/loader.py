@@ -1,7 +1,7 @@
 """Batches of one split, in an order that depends on (seed, epoch, rank) alone."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -10,13 +10,28 @@ from vae_lab.data.images import ImageSet
 from vae_lab.errors import InputError
 
 
-class Picked(NamedTuple):
-    """What a loader yields: which images, before they are gathered and prepared."""
+class Picked:
+    """What a loader yields: which images, before they are gathered and prepared.
 
-    split: str
-    number: int  # of the batch within the epoch
-    items: Tensor  # (B,) their positions
-    fetched: tuple[Tensor, Tensor | None] | None  # pixels and labels, where the set is streamed
+    No tuple and no dataclass, whose items Lightning would look through at every step.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        number: int,
+        items: Tensor,
+        fetched: tuple[Tensor, Tensor | None] | None,
+    ) -> None:
+        """Say which.
+
+        Args:
+            split: "train", "val" or "test".
+            number: Of the batch within the epoch.
+            items: Their positions, (B,).
+            fetched: Pixels and labels, where the set is streamed.
+        """
+        self.split, self.number, self.items, self.fetched = split, number, items, fetched
 
 
 class Loader:

@@ -48,17 +48,19 @@ class PreparedSplits:
 
     def batch(self, picked: Picked, device: torch.device, noise: torch.Generator) -> Batch:
         """Gather the picked images on `device`, prepared; `noise` is that of training images."""
-        pixels, labels = self._pixels(picked, device)
+        items = picked.items.to(device, non_blocking=True)  # the host need not wait for a GPU
+        pixels, labels = self._pixels(picked, items)
         # What noise evaluation images have was drawn already.
         x = self.preparation(pixels, noise) if picked.split == "train" else AS_STORED(pixels)
-        return Batch(x, labels, picked.items.to(device))
+        return Batch(x, labels, items)
 
-    def _pixels(self, picked: Picked, device: torch.device) -> tuple[Tensor, Tensor | None]:
+    def _pixels(self, picked: Picked, items: Tensor) -> tuple[Tensor, Tensor | None]:
+        device = items.device
         if picked.fetched is None:
             where = (picked.split, device)
             if where not in self._on_device:
                 self._on_device[where] = self.sets[picked.split].in_memory().to(device)
-            return self._on_device[where].gather(picked.items.to(device))
+            return self._on_device[where].gather(items)
         pixels, labels = picked.fetched
         if picked.split != "train":
             pixels = self._prepared_once(picked.split, pixels, picked.items.tolist())

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torchmetrics import Metric
 
-from vae_lab.objectives import elbo
 from vae_lab.support import Support
 from vae_lab.trace import Latent, Trace, centre, mean
 
@@ -35,6 +34,9 @@ class BoundMetrics(Metric):
 
     And the standard error of the ELBO's, from one value per datum. What is infinite does not exist,
     such as the ELBO and the rate of a point mass, and is left out.
+
+    A training step has no time to sum up: `note` keeps what it gave, and `settle` adds it, which
+    must come before anything is computed, stored or shared between processes.
     """
 
     full_state_update = False
@@ -49,12 +51,34 @@ class BoundMetrics(Metric):
         self.add_state("total", zeros, dist_reduce_fx="sum")
         self.add_state("square", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
+        self._noted: list[tuple[Tensor, Tensor, Tensor]] = []  # what `_add` takes
 
     def update(self, trace: Trace, objective: Tensor) -> None:
         """Add a batch: its trace, and its objective per datum, (B,)."""
-        rate = trace.kl.sum(0).mean(0)
-        distortion = -trace.log_px.mean(0)
-        every = torch.stack([elbo(trace), rate, distortion, objective]).detach().double()  # (4, B)
+        self._add(trace.log_px, trace.kl, objective)
+
+    def note(self, trace: Trace, objective: Tensor) -> None:
+        """Keep a batch, to be added when `settle` is called."""
+        self._noted.append((trace.log_px.detach(), trace.kl.detach(), objective.detach()))
+
+    def settle(self) -> None:
+        """Add all batches that were kept."""
+        if self._noted:
+            self._add(*(torch.cat(part, -1) for part in zip(*self._noted, strict=True)))
+            self._noted.clear()
+            self._update_count += 1
+
+    def reset(self) -> None:
+        """Forget all batches, those that were kept too."""
+        super().reset()
+        self._noted.clear()
+
+    @torch.no_grad()
+    def _add(self, log_px: Tensor, kl: Tensor, objective: Tensor) -> None:
+        """Of shapes (S, B), (L, S, B) and (B,)."""
+        rate, distortion = kl.sum(0).mean(0), -log_px.mean(0)
+        elbos = (log_px - kl.sum(0)).mean(0)
+        every = torch.stack([elbos, rate, distortion, objective]).double()  # (4, B)
         self.total += every.sum(1)
         self.square += every[0].square().sum()
         self.count += len(objective)

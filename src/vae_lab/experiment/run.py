@@ -30,6 +30,7 @@ from vae_lab.storage.run_folder import RunFolder
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 from vae_lab.training.lr_find import suggest_lr
+from vae_lab.training.overhead import ask_cuda_itself
 from vae_lab.waiting import patient_threads
 
 
@@ -145,6 +146,7 @@ def _finished(folder: RunFolder) -> Run:
 
 def _fit_and_test(job: Job) -> dict[str, float]:
     """Every metric's last value."""
+    ask_cuda_itself()
     trainer, module, datamodule = job.trainer, job.module, job.datamodule
     start, metrics = None, {}
     if job.start is not None:

@@ -9,7 +9,7 @@ from vae_lab.errors import InputError
 class NaNGuard:
     """Remembers the first step whose value is not finite, and stops training for it when asked.
 
-    Noting costs nothing on a GPU; asking reads from the device, and so is done now and then.
+    Noting computes nothing; asking reads from the device, and so is done now and then.
     """
 
     def __init__(self, ignores_steps: bool = False, stops: bool = True) -> None:
@@ -21,7 +21,7 @@ class NaNGuard:
             stops: Whether to stop at all; a search for a learning rate goes on.
         """
         self.ignores_steps, self.stops = ignores_steps, stops
-        self.first_bad_step = torch.tensor(-1)
+        self._noted: list[tuple[Tensor, int]] = []  # values, and their steps, since the last check
 
     def note_step(self, loss: Tensor, step: int) -> None:
         """Note the loss of a training step, a scalar."""
@@ -30,14 +30,17 @@ class NaNGuard:
 
     def note(self, value: Tensor, step: int) -> None:
         """Note a value, a scalar, that the weights give at this step."""
-        bad = ~value.detach().isfinite()
-        before = self.first_bad_step.to(bad.device)
-        self.first_bad_step = torch.where((before < 0) & bad, step, before)
+        self._noted.append((value.detach(), step))
 
     def check(self, epoch: int) -> None:
         """Raises NonFiniteLossError if a value was not finite. `epoch`, from 0, is under way."""
-        if self.stops and (step := int(self.first_bad_step)) >= 0:
-            raise NonFiniteLossError(step, epoch)
+        if not self._noted:
+            return
+        values, steps = zip(*self._noted, strict=True)
+        finite = torch.stack(values).isfinite().tolist()
+        self._noted.clear()
+        if self.stops and not all(finite):
+            raise NonFiniteLossError(steps[finite.index(False)], epoch)
 
 
 class NonFiniteLossError(InputError):

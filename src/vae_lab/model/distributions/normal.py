@@ -12,7 +12,9 @@ class Normal(TorchNormal):
     """torch's Normal, drawing with `torch.randn`; its KL and densities are torch's own."""
 
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(loc, scale, validate_args=False)
+        """`loc` and `scale` are of one shape."""
+        self.loc, self.scale = loc, scale
+        Distribution.__init__(self, loc.shape, validate_args=False)
 
     def rsample(self, sample_shape: Size = ()) -> Tensor:
         shape = self._extended_shape(torch.Size(sample_shape))

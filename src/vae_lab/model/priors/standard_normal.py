@@ -14,10 +14,12 @@ class StandardNormal(Prior):
 
     reads_labels = False
     zeros: Tensor
+    ones: Tensor
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.register_buffer("zeros", torch.zeros(self.z_shape), persistent=False)
+        self.register_buffer("ones", torch.ones(self.z_shape), persistent=False)
 
     def forward(self, y: Tensor | None) -> Distribution:
-        return diagonal_normal(self.zeros, torch.ones_like(self.zeros), self.zeros.dim())
+        return diagonal_normal(self.zeros, self.ones, self.zeros.dim())
