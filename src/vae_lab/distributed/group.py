@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.plugins.environments import (  # type: ignore[attr-defined]
     SLURMEnvironment,
@@ -149,3 +150,12 @@ def _first_reason(error: ChildFailedError, folder: Path) -> str:
             noticed = failure.timestamp + (1 if failure.exitcode == -signal.SIGTERM else -20)
             found.append((noticed, f"{by}. To go on: python train.py resume={folder}"))
     return min(found)[1] if found else "a process of the group died"
+
+
+def from_every_rank(own: dict[str, Any]) -> list[dict[str, Any]]:
+    """What each process has, by rank; `own` alone where there is one."""
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return [own]
+    every = [own] * distributed.get_world_size()
+    distributed.all_gather_object(every, own)
+    return every

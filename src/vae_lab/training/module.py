@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import Metric
 
+from vae_lab.distributed.group import from_every_rank
 from vae_lab.distributed.sharding import full_weights
 from vae_lab.errors import InputError
 from vae_lab.estimators import Estimator, sampled
@@ -230,7 +231,7 @@ class VAEModule(L.LightningModule):
         """Adds the record, and what each process has summed up."""
         self._bounds("train").settle()
         sums = {name: metric.metric_state for name, metric in self._metrics().items()}
-        checkpoint["vae_lab"] = {**self.record_now(), "ranks": _from_every_rank(sums)}
+        checkpoint["vae_lab"] = {**self.record_now(), "ranks": from_every_rank(sums)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Gives each rank its own sums back. Raises InputError for another number of ranks."""
@@ -249,11 +250,3 @@ class VAEModule(L.LightningModule):
     def _metrics(self) -> dict[str, Metric]:
         """What holds sums over the items that this rank has seen, wherever it stands."""
         return {name: m for name, m in self.named_modules() if isinstance(m, Metric)}
-
-
-def _from_every_rank(own: dict[str, Any]) -> list[dict[str, Any]]:
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return [own]
-    every = [own] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(every, own)
-    return every
