@@ -129,7 +129,7 @@ def test_a_fused_step_is_the_step(parts: dict[str, Any]) -> None:
     ],
 )
 def test_the_optimizer_is_fused_where_that_is_safe(asked: list[str], expected: bool | None) -> None:
-    cfg = compose.compose_config("train", [*QUICK, "data.limit=20", *asked])
+    cfg = compose.compose_config("train", [*QUICK, "scheduler=none", "data.limit=20", *asked])
     module = build.training(cfg, build.data(cfg), record={})
     optimizer = module.configure_optimizers()
     assert isinstance(optimizer, torch.optim.Optimizer)
