@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-import lightning as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from vae_lab.objectives import Objective, elbo
 from vae_lab.seeding import reseed
 from vae_lab.trace import Batch, Trace
 from vae_lab.training.nan_guard import NaNGuard
+from vae_lab.training.overhead import LeanModule
 from vae_lab.training.schedules import PerStep
 from vae_lab.training.step import step
 
@@ -30,7 +30,7 @@ LOG_EVERY = 20
 """Steps between two looks at what they gave: for the metrics, the progress bar, to stop on NaN."""
 
 
-class VAEModule(L.LightningModule):
+class VAEModule(LeanModule):
     """Maximises an objective over a model's Traces, and logs what they say.
 
     Noise is stateless: each step reseeds from (seed, epoch, batch, rank), validation from
@@ -97,13 +97,6 @@ class VAEModule(L.LightningModule):
         epoch = max(loop.epoch_progress.current.ready - 1, 0)
         batch = max(loop.epoch_loop.batch_progress.current.ready - 1, 0)
         return torch.full((), epoch + batch / loop.max_batches, device=self.device)  # no copy
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Note which hook runs, as Lightning does 40 times a step, at a tenth of the cost."""
-        if name == "_current_fx_name":  # no weight, for which torch would look
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     # Training
 
