@@ -57,7 +57,8 @@ MODELS = {
     "mlp": Model(  # 784-512-16
         _mlp, 16, MNIST,
         ("model=mlp_vae", "data=mnist", "model.encoder.widths=[512]", "model.decoder.widths=[512]",
-         "model.encoder.activation=relu", "model.decoder.activation=relu"),
+         "model.encoder.activation=relu", "model.decoder.activation=relu",
+         "model.encoder.init=torch", "model.decoder.init=torch"),
     ),
     "notebook": Model(
         _notebook, 30, MNIST,
@@ -66,7 +67,8 @@ MODELS = {
     "conv": Model(
         _conv, 32, CIFAR10,
         ("model=conv_vae", "data=cifar10",
-         "model.encoder.activation=relu", "model.decoder.activation=relu"),
+         "model.encoder.activation=relu", "model.decoder.activation=relu",
+         "model.encoder.init=torch", "model.decoder.init=torch"),
     ),
 }  # fmt: skip
 

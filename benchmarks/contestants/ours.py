@@ -50,7 +50,7 @@ def _overrides(case: Case) -> list[str]:
     return [
         *MODELS[case.model].overrides,
         f"model.z_shape=[{units(case)}]",
-        *("optimizer=adam", "optimizer.lr=1e-3", "scheduler=none"),
+        *("optimizer=adam", "optimizer.lr=1e-3", "optimizer.betas=[0.9,0.999]", "scheduler=none"),
         *("data.val_size=0", f"data.limit={case.images}", f"data.batch_size={case.batch}"),
         *several,
         f"trainer.precision={_PRECISIONS[case.precision]}",

@@ -120,7 +120,8 @@ def test_the_published_reference_keeps_its_recipe_whatever_the_defaults_become()
     cfg = compose("experiment=mnist_notebook")
     for network in (cfg.model.encoder, cfg.model.decoder):
         assert (network.activation, network.init) == ("relu", "torch")
-    assert cfg.optimizer == {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1e-3}
+    assert cfg.optimizer["_target_"] == "torch.optim.Adam"
+    assert (cfg.optimizer.lr, cfg.optimizer.betas) == (1e-3, [0.9, 0.999])
     assert not cfg.scheduler
 
 

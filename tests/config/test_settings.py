@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any, get_type_hints
 
 import pytest
-from conftest import QUICK
+from conftest import QUICK, SMALL
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from parts import CONF
@@ -78,10 +78,10 @@ BAD = [
     (["optimizer.lr=null"], "optimizer.lr must be a number above 0, not null."),
     (["optimizer.lr=0"], "optimizer.lr must be a number above 0, not 0."),
     (["optimizer.lr=-1"], "optimizer.lr must be a number above 0, not -1."),
-    (["+optimizer.betas=[0.9,2]"], "must be a list of 2 numbers of 0 or more and below 1, not [0."),
-    (["+optimizer.betas=abc"], "must be a list of 2 numbers of 0 or more and below 1, not abc"),
-    (["+optimizer.betas=[0.9]"], "must be a list of 2 numbers of 0 or more and below 1, not [0.9]"),
-    (["optimizer.betas=[0.9,0.99]"], "optimizer.betas is not in the YAML: say +optimizer.betas="),
+    (["optimizer.betas=[0.9,2]"], "must be a list of 2 numbers of 0 or more and below 1, not [0."),
+    (["optimizer.betas=abc"], "must be a list of 2 numbers of 0 or more and below 1, not abc"),
+    (["optimizer.betas=[0.9]"], "must be a list of 2 numbers of 0 or more and below 1, not [0.9]"),
+    (["optimizer.eps=1e-6"], "optimizer.eps is not in the YAML: say +optimizer.eps="),
     (["optimizer._target_=torch.optim.SparseAdam"], "SparseAdam does not support dense gradients"),
     (
         ["optimizer._target_=null"],
@@ -245,7 +245,7 @@ def test_a_folder_may_be_called_5(
         with pytest.raises(InputError, match="has finished: say trainer.max_epochs"):
             train(["resume=5"], quiet=True)
     else:
-        asked = [*QUICK, "data=digits", "data.limit=32", "init_from=5", "hydra.run.dir=new"]
+        asked = [*QUICK, *SMALL, "data=digits", "data.limit=32", "init_from=5", "hydra.run.dir=new"]
         assert train([*asked, "name=5", "test=false"]).metrics["train/elbo"] < 0
 
 

@@ -123,12 +123,12 @@ def test_one_byte_that_has_changed_is_noticed(
 def test_a_configuration_edited_by_hand_is_refused_and_the_differences_named(run: Path) -> None:
     path = run / "config.yaml"
     whole = path.read_text()
-    path.write_text(whole.replace("lr: 0.001", "lr: 0.01"))
+    path.write_text(whole.replace("lr: 0.002", "lr: 0.01"))
     before = content(run)
     with pytest.raises(InputError, match=r"config\.yaml, which says optimizer\.lr 0\.01, not 0\.0"):
         go_on(run)
     assert content(run) == before
-    path.write_text(whole.replace("lr: 0.001", "lr: ${oc.env:LR,0.001}"))
+    path.write_text(whole.replace("lr: 0.002", "lr: ${oc.env:LR,0.002}"))
     with pytest.raises(InputError, match=r"config\.yaml has interpolations"):
         go_on(run)
     path.write_text(whole)

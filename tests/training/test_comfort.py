@@ -56,7 +56,7 @@ def test_the_batch_that_a_step_sees_is_told(
 ) -> None:
     short = [*QUICK, "data.limit=128", "test=false"]
     train([*short, "trainer.accumulate_grad_batches=4", f"hydra.run.dir={tmp_path / 'a'}"])
-    told = "4 batches a step, each of 32: a global batch of 128, learning rate 0.001"
+    told = "4 batches a step, each of 32: a global batch of 128, learning rate 0.002"
     assert told in " ".join(capsys.readouterr().out.split())
     train([*short, f"hydra.run.dir={tmp_path / 'b'}"])
     assert "global batch" not in capsys.readouterr().out
