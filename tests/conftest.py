@@ -110,7 +110,7 @@ def conditional_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("conditional") / "run"
     learned = ("model.encoder.widths=[128]", "model.decoder.widths=[128]", "optimizer.lr=3e-3")
     train(
-        [*QUICK, *learned, "model=cvae", "trainer.max_epochs=8", f"hydra.run.dir={folder}"],
+        [*QUICK, *learned, "model=cvae", "trainer.max_epochs=12", f"hydra.run.dir={folder}"],
         quiet=True,
     )
     return folder

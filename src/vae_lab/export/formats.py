@@ -6,6 +6,7 @@ Every file is read back and compared with the model on the same inputs before it
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -45,7 +46,8 @@ class Subject:
     @cached_property
     def traced(self) -> dict[str, ExportedProgram]:
         """Encoder and decoder as programs. Raises InputError for one that draws random numbers."""
-        parts = programs.parts(self.model)
+        plain = deepcopy(self.model).to(memory_format=torch.contiguous_format)  # else torch warns
+        parts = programs.parts(plain)
         return {name: programs.traced(part, self.cases[name][0]) for name, part in parts.items()}
 
 
