@@ -28,7 +28,7 @@ def test_its_elbo_is_the_elbo_at_beta_1_whatever_trains(
     fit.fit(module, datamodule=datamodule(Digits(), Support.BINARY, val_size=64, limit=32))
     shown, logged = Progress().get_metrics(fit, module), fit.callback_metrics  # of one step
     assert shown["elbo"] == pytest.approx(float(logged["train/elbo"]), rel=1e-5)
-    assert abs(shown["elbo"] - float(logged["train/objective"])) > 0.01
+    assert abs(shown["elbo"] - float(logged["train/objective"])) > 5e-4
     assert "val/objective" in shown  # what selects
 
 

@@ -124,6 +124,8 @@ def test_a_fused_step_is_the_step(parts: dict[str, Any]) -> None:
         ([], True),
         (["+optimizer.fused=false"], False),
         (["+optimizer.foreach=true"], None),
+        (["trainer.precision=bf16-mixed"], True),
+        (["trainer.precision=bf16-mixed", "trainer.gradient_clip_val=1"], None),
         (["trainer.precision=16-mixed"], None),  # whose gradients would not be seen unscaled
         (["optimizer=adamax"], None),
     ],

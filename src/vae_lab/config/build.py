@@ -119,13 +119,15 @@ def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any
     with explained(partial(_cannot_build, "objective")):
         objective = instance(cfg.objective, "objective")(context)
     optimizer = instance(cfg.optimizer, "optimizer")
-    # A fused step undoes the scale by itself, after gradients would be clipped or looked at.
-    scales_loss = str(cfg.trainer.precision) in ("16", "16-mixed")
+    # A fused step undoes the scale by itself, after gradients would be clipped or looked at; in
+    # bfloat16, which has no scale, Lightning refuses to clip all the same.
+    precision, clips = str(cfg.trainer.precision), cfg.trainer.get("gradient_clip_val")
+    steps_apart = precision in ("16", "16-mixed") or (precision == "bf16-mixed" and clips)
     module = VAEModule(
         model=built,
         objective=objective,
         estimator=instance(cfg.estimator, "estimator"),
-        optimizer=optimizer if scales_loss else fused(optimizer),
+        optimizer=optimizer if steps_apart else fused(optimizer),
         scheduler=instance(cfg.scheduler, "scheduler") if cfg.scheduler else None,
         seed=cfg.seed,
         dequantized=datamodule.preparation.dequantize,
