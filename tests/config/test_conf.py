@@ -1,5 +1,6 @@
 """The configuration: every YAML composes, every part trains, precedence holds, typos are told."""
 
+import math
 import re
 from pathlib import Path
 from string import Template
@@ -53,7 +54,7 @@ def test_every_part_trains_one_batch(tmp_path: Path, group: str, choice: str) ->
     if group == "trainer":
         chosen.append("trainer.accelerator=cpu")
     finished = train([*QUICK, *chosen, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
-    assert finished.metrics.get("train/elbo", finished.metrics["train/objective"]) < 0
+    assert math.isfinite(finished.metrics.get("train/elbo", finished.metrics["train/objective"]))
     assert (finished.folder / "checkpoints" / "last.ckpt").is_file()
 
 
