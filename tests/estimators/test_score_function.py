@@ -104,8 +104,8 @@ def test_a_step_of_training_moves_the_baseline_and_one_alone_does_not() -> None:
 
 def test_a_run_with_a_moving_baseline_goes_on_bit_by_bit(tmp_path: Path) -> None:
     asked = ["estimator=score_function", "estimator.num_draws=1", "data.limit=100", "test=false",
-             "data.val_size=0", "scheduler=none", "model.encoder.widths=[8]", "model.decoder.widths=[8]",
-             "data.batch_size=32"]  # fmt: skip
+             "data.val_size=0", "scheduler=none", "data.batch_size=32",
+             "model.encoder.widths=[8]", "model.decoder.widths=[8]"]  # fmt: skip
 
     def weights(folder: Path) -> dict[str, Tensor]:
         return read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
