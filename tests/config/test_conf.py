@@ -54,7 +54,8 @@ def test_every_part_trains_one_batch(tmp_path: Path, group: str, choice: str) ->
     if group == "trainer":
         chosen.append("trainer.accelerator=cpu")
     finished = train([*QUICK, *chosen, f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
-    assert math.isfinite(finished.metrics.get("train/elbo", finished.metrics["train/objective"]))
+    value = finished.metrics.get("train/elbo", finished.metrics["train/objective"])
+    assert value < 0 or (group == "model/likelihood" and math.isfinite(value))  # of a density
     assert (finished.folder / "checkpoints" / "last.ckpt").is_file()
 
 
