@@ -49,3 +49,13 @@ def test_it_stays_on_one_line_of_80_columns_and_counts_epochs_from_1(
     assert bars[-1].startswith("Epoch 10/10")
     assert "val/objective: " in bars[-1]
     assert all(len(bar) <= 80 for bar in bars)
+
+
+def test_a_refresh_rate_of_0_is_no_bar(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    quick = [o for o in QUICK if not o.startswith("callbacks.progress")]
+    none = ["callbacks.progress.refresh_rate=0", "data.limit=64", "trainer.max_epochs=1"]
+    train([*quick, *none, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert "Epoch 1/1" not in capsys.readouterr().out

@@ -50,7 +50,7 @@ class Progress(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Now and then: what is shown is read from the device, for which training would wait."""
-        if (batch_idx + 1) % self.refresh_rate == 0 or trainer.is_last_batch:
+        if self.is_enabled and ((batch_idx + 1) % self.refresh_rate == 0 or trainer.is_last_batch):
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
