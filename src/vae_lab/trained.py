@@ -228,16 +228,16 @@ class TrainedVAE:
         y: Labels = None,
         *,
         seed: int | None = None,
-        memory_mib: float = 512,
+        memory_mib: float | None = None,
     ) -> Tensor:
         """The importance-weighted bound on log p(x), or log p(x|y); (N,), nats.
 
-        Of densities (continuous data) it is the log-density. `num_draws` is how many importance
-        samples. Raises InputError below 1, for a model of grey pixels, which has no likelihood, and
-        for a point mass as posterior, which has no density.
+        Of densities (continuous data) it is the log-density. `num_draws` is how many samples, and
+        `memory_mib` the MiB computed at once (None: what suits the device). Raises InputError for
+        grey pixels, which have no likelihood, and a point mass as posterior, which has no density.
         """
         num_draws = checked("num_draws", num_draws, Count)
-        memory_mib = checked("memory_mib", memory_mib, NonNegative)
+        memory_mib = checked("memory_mib", memory_mib, NonNegative | None)
         with seeded(seed):
             draws = int(torch.randint(2**31, ()))
             return log_evidence(self.model, self._inputs.batch(x, y), num_draws, memory_mib, draws)

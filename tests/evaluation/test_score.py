@@ -157,7 +157,7 @@ def test_a_figure_says_of_which_checkpoint_of_which_training_it_is(
     report = evaluate(trained.folder / "checkpoints" / "last.ckpt", tmp_path, "batch_size=50")
     assert (report["checkpoint"], report["epochs"], report["step"]) == ("last.ckpt", 2, 8)
     assert (report["likelihood"], report["latent_units"]) == ("Bernoulli", 32)
-    assert (report["batch_size"], report["memory_mib"]) == (50, 512)
+    assert (report["batch_size"], report["memory_mib"]) == (50, 32)
     training = report["training"]
     assert (training["seed"], training["batch_size"]) == (7, 16)
     assert training["optimizer"]["_target_"] == "torch.optim.Adam"

@@ -21,9 +21,11 @@ from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.bound import bound
 from vae_lab.evaluation.draws import DrawCheck
+from vae_lab.evaluation.evidence import MEMORY_MIB
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
+from vae_lab.matmul import fast_matmul
 from vae_lab.model.sampler import Sampler
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
@@ -73,7 +75,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
         if (out / "evaluation.json").is_dir():
             raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
     started = time.monotonic()
-    with patient_threads():
+    with patient_threads(), fast_matmul():
         scores = score(trained.model, trained.preparation, data, settings, fitted)
     scores.notes.extend(not_judged)
     report = {
@@ -123,7 +125,7 @@ def _origin(
         "of_test_items": len(data.splits["test"]),
         "preparation_seed": data.eval_seed if trained.preparation.is_random else None,
         "batch_size": settings.batch_size,
-        "memory_mib": settings.memory_mib,
+        "memory_mib": settings.memory_mib or MEMORY_MIB[device.type],
         "model": config["name"],
         "likelihood": type(model.likelihood).__name__,
         "latent_units": model.num_units,

@@ -46,7 +46,8 @@ class ScoreSettings:
         limit: Score this many items, drawn at random; None scores all. At most as many images
             train and test the classifier, and as many training items' codes are learnt from.
         batch_size: Items that are scored at once.
-        memory_mib: Activations, in MiB, that decide how many draws are taken at once.
+        memory_mib: Activations, in MiB, that decide how many draws are taken at once; None: as many
+            as suit the device.
         seed: Of the items drawn, the draws of z, shuffles and resamples.
         samples_per_class: Of a conditional model, judged by an independent classifier.
         frechet: Whether samples of any model are compared with test images over the features of
@@ -57,7 +58,7 @@ class ScoreSettings:
     num_draws: Count
     limit: Count | None
     batch_size: Count
-    memory_mib: NonNegative
+    memory_mib: NonNegative | None
     seed: Seed
     samples_per_class: Count
     frechet: bool

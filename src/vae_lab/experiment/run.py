@@ -25,6 +25,7 @@ from vae_lab.experiment.prepare import Job, prepare, without_noise
 from vae_lab.experiment.report import announcement, report
 from vae_lab.experiment.resume import check_folder
 from vae_lab.loggers.session import session
+from vae_lab.matmul import fast_matmul
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 from vae_lab.storage.run_folder import RunFolder
 from vae_lab.terminal import say
@@ -111,7 +112,7 @@ def train(job: Job, console: Console) -> Run:
     record, module = job.module.record, job.module
     origin = {key: record[key] for key in ("measure", "parameters", "commit")}
     logged = session(job.loggers, {**record["config"], **origin}, module.monitor)
-    with logged, patient_threads(), explained(partial(cannot_go_on, job)):
+    with logged, patient_threads(), fast_matmul(), explained(partial(cannot_go_on, job)):
         for line in announcement(job):
             say(console, line)
         if job.cfg.lr_find:
