@@ -13,8 +13,8 @@ from conftest import ROOT
 ROOMS = (
     "__main__", "__init__", "commands", "experiment", "sweeps", "export", "trained", "config",
     "callbacks", "training", "evaluation", "loggers", "estimators", "objectives", "model", "data",
-    "distributed", "storage", "trace", "support", "seeding", "matmul", "waiting", "arguments",
-    "terminal", "errors",
+    "distributed", "storage", "trace", "support", "seeding", "cpu", "arguments", "terminal",
+    "errors",
 )  # fmt: skip
 # Who may import a library; W&B, which is slow to import, only in the function that needs it.
 LIGHTNING = {"training", "data", "callbacks", "loggers", "distributed", "config", "experiment"}

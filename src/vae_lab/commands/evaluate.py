@@ -17,6 +17,7 @@ from vae_lab.commands.cli import tell_error, wanted_checkpoints
 from vae_lab.commands.run_data import device_of, run_data
 from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EvaluateSettings, check_settings, settings_from
+from vae_lab.cpu import at_full_speed
 from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.bound import bound
@@ -25,14 +26,12 @@ from vae_lab.evaluation.evidence import MEMORY_MIB
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
-from vae_lab.matmul import fast_matmul
 from vae_lab.model.sampler import Sampler
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
-from vae_lab.waiting import patient_threads
 
 
 def evaluate_task(cfg: DictConfig) -> None:
@@ -75,7 +74,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
         if (out / "evaluation.json").is_dir():
             raise IsADirectoryError(EISDIR, "is a folder", str(out / "evaluation.json"))
     started = time.monotonic()
-    with patient_threads(), fast_matmul():
+    with at_full_speed():
         scores = score(trained.model, trained.preparation, data, settings, fitted)
     scores.notes.extend(not_judged)
     report = {

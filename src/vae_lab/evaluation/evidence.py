@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from vae_lab.cpu.matmul import fast_matmul
 from vae_lab.errors import InputError
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import GroupedBound, draw_counts
 from vae_lab.evaluation.metrics import centres, means
-from vae_lab.matmul import fast_matmul
 from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import elbo
 from vae_lab.seeding import reseed

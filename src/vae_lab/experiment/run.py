@@ -17,6 +17,7 @@ from rich.console import Console
 from vae_lab.callbacks import BestCheckpoint
 from vae_lab.config import build
 from vae_lab.config.complete import digest
+from vae_lab.cpu import at_full_speed
 from vae_lab.distributed import group
 from vae_lab.distributed.signals import Interrupted, Interruption, requeue
 from vae_lab.errors import InputError, explained
@@ -25,14 +26,12 @@ from vae_lab.experiment.prepare import Job, prepare, without_noise
 from vae_lab.experiment.report import announcement, report
 from vae_lab.experiment.resume import check_folder
 from vae_lab.loggers.session import session
-from vae_lab.matmul import fast_matmul
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint
 from vae_lab.storage.run_folder import RunFolder
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 from vae_lab.training.lr_find import suggest_lr
 from vae_lab.training.overhead import ask_cuda_itself
-from vae_lab.waiting import patient_threads
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def train(job: Job, console: Console) -> Run:
     record, module = job.module.record, job.module
     origin = {key: record[key] for key in ("measure", "parameters", "commit")}
     logged = session(job.loggers, {**record["config"], **origin}, module.monitor)
-    with logged, patient_threads(), fast_matmul(), explained(partial(cannot_go_on, job)):
+    with logged, at_full_speed(), explained(partial(cannot_go_on, job)):
         for line in announcement(job):
             say(console, line)
         if job.cfg.lr_find:

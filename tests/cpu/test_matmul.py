@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from vae_lab import matmul
-from vae_lab.matmul import fast_matmul, keeps_every_bit
+from vae_lab.cpu import matmul
+from vae_lab.cpu.matmul import fast_matmul, keeps_every_bit
 
 
 @pytest.fixture(autouse=True)

@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from vae_lab import waiting
-from vae_lab.waiting import patient_threads, seconds_kept_waiting
+from vae_lab.cpu import threads
+from vae_lab.cpu.threads import patient_threads, seconds_kept_waiting
 
 
 @pytest.fixture
 def kept_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     """Seconds per second that this process seems to be kept waiting, and two threads for torch."""
-    share, threads = [0.0], torch.get_num_threads()
-    monkeypatch.setattr(waiting, "EVERY", 0.01)
-    monkeypatch.setattr(waiting, "seconds_kept_waiting", lambda: 1.0 + share[0] * time.monotonic())
+    share, before = [0.0], torch.get_num_threads()
+    monkeypatch.setattr(threads, "EVERY", 0.01)
+    monkeypatch.setattr(threads, "seconds_kept_waiting", lambda: 1.0 + share[0] * time.monotonic())
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
     torch.set_num_threads(2)
     yield share
-    torch.set_num_threads(threads)
+    torch.set_num_threads(before)
 
 
 def _spare() -> bool:
