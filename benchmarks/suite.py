@@ -47,8 +47,11 @@ def _entrants(*names: str) -> tuple[Entrant, ...]:
     return tuple(Entrant(name) for name in names)
 
 
-_ALL = _entrants("ours", "tutorial", "bare", "bare, fused", "pythae")
-_HALF = _entrants("ours", "bare, fused")  # the others have no half precision of their own on a CPU
+_LOOPS = ("bare, fused", "bare, at full speed")
+_ALL = _entrants("ours", "tutorial", "bare", *_LOOPS, "pythae")
+_SOME = _entrants("ours", *_LOOPS, "pythae")
+_HALF = _entrants("ours", *_LOOPS)  # the others have no half precision of their own on a CPU
+_PAIR = _entrants("ours", "bare, fused")
 _SETTINGS = (
     ("OMP_WAIT_POLICY", "PASSIVE"),
     ("OMP_WAIT_POLICY", "ACTIVE"),
@@ -65,13 +68,15 @@ def _less(case: Case, part: int) -> Case:
 
 def _throughput(says: str, model: str, images: int) -> Benchmark:
     case = Case(model, images)
-    sizes = [replace(case, batch=batch) for batch in (64, 128, 512)]
+    half = replace(case, precision="bf16")
     return Benchmark(
         says,
         (
-            *(Contest(size, _ALL) for size in sizes),
-            *(Contest(replace(size, precision="bf16"), _HALF) for size in sizes),
-            Contest(_less(case, 8), _ALL, busy=True),
+            Contest(case, _ALL),
+            *(Contest(replace(case, batch=batch), _SOME) for batch in (128, 512)),
+            Contest(half, (*_HALF, Entrant("tutorial"))),  # in fp32, as it stands in tutorials
+            *(Contest(replace(half, batch=batch), _HALF) for batch in (128, 512)),
+            Contest(_less(case, 4), _ALL, busy=True),
         ),
     )
 
@@ -81,7 +86,7 @@ def _idle_and_busy(case: Case, *names: str) -> tuple[Contest, Contest]:
 
 
 def _growth(axis: str, says: str, cases: list[Case]) -> Benchmark:
-    contests = tuple(Contest(case, _HALF) for case in cases)
+    contests = tuple(Contest(case, _PAIR) for case in cases)
     return Benchmark(says, contests, rounds=2, unit="image-draws/s", axis=axis)
 
 

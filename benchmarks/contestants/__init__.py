@@ -43,11 +43,14 @@ class Contestant:
 CONTESTANTS = {
     "ours": Contestant("`python train.py ... logger=csv`", train_command),
     "tutorial": Contestant(
-        "torchvision, `ToTensor`, `DataLoader`, Adam: as tutorials", _child("tutorial.train")
+        "torchvision, `ToTensor`, `DataLoader`, Adam, fp32: as tutorials", _child("tutorial.train")
     ),
     "bare": Contestant("a loop over images on the device, Adam", _child("bare.train")),
     "bare, fused": Contestant(
         "the same, Adam fused, convolutions channels-last", _child("bare.train_fused")
+    ),
+    "bare, at full speed": Contestant(
+        "the same within `vae_lab.cpu.at_full_speed`", _child("bare.train_at_full_speed")
     ),
     "pythae": Contestant("pythae 0.1.2, `BaseTrainer`", _child("pythae_.train"), "pythae"),
     "ours, starting": Contestant("`python train.py data=digits logger=csv`", start_command),
