@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,20 +27,38 @@ def _asked() -> Namespace:
     names = ", ".join(BENCHMARKS)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all, unless named: {names}")
     parser.add_argument("--quick", action="store_true", help="see that it works; into runs/bench")
-    parser.add_argument("--rounds", type=int, help="of each contest")
-    parser.add_argument("--images", type=int, help="of each epoch, instead of the benchmark's own")
-    parser.add_argument("--epochs", type=int, help="of which the first is not counted")
-    parser.add_argument("--limit", type=float, default=300, help="seconds a process may take: 300")
+    parser.add_argument("--rounds", type=_count, help="of each contest")
+    parser.add_argument("--images", type=_count, help="of each epoch, not the benchmark's own")
+    parser.add_argument("--epochs", type=_count, help="of which the first is not counted")
+    parser.add_argument("--limit", type=_count, default=300, help="seconds a process may take: 300")
     parser.add_argument("--into", type=Path, help="where to write; benchmarks/ unless --quick")
     asked = parser.parse_args()
     if unknown := [name for name in asked.names if name not in BENCHMARKS]:
         parser.error(f"unknown benchmark {unknown[0]}. There are: {names}.")
-    if (asked.epochs or 2) < 2:
+    if asked.epochs == 1:
         parser.error("--epochs must be 2 or more: the first is not counted.")
+    if asked.into and asked.into.exists() and not asked.into.is_dir():
+        parser.error(f"--into {asked.into} is no folder.")
     for place in ("MNIST/raw", "cifar-10-batches-py"):
         if not (data_root() / place).is_dir():
             parser.error(f"{data_root()} lacks {place}: set VAE_LAB_DATA to where the data lie.")
     return asked
+
+
+def _count(value: str) -> int:
+    if not value.isdigit() or int(value) == 0:
+        raise ArgumentTypeError(f"{value} is no whole number of 1 or more")
+    return int(value)
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    """What earlier runs left. Ends with a line where that cannot be read."""
+    try:
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+    except ValueError as error:
+        sys.exit(
+            f"error: {file} is damaged ({error}): remove it, or name another folder by --into."
+        )
 
 
 def _run(contest: Contest, benchmark: Benchmark, limit: float) -> dict[str, Any]:
@@ -77,6 +95,7 @@ def main() -> None:
         print(f"The load average is {load:.1f}: figures of a machine that is not idle say little.")
     into.mkdir(parents=True, exist_ok=True)
     kept, where = into / "results.json", machine()
+    _kept(kept)  # before any work
     command = "make bench" + f' ARGS="{shlex.join(sys.argv[1:])}"' * bool(sys.argv[1:])
     for name in asked.names or BENCHMARKS:
         benchmark = _as_asked(BENCHMARKS[name], asked)
@@ -89,7 +108,7 @@ def main() -> None:
             f"{min(loads):.1f} to {max(loads):.1f}: `{command}`",
             *([f"Not installed, so not measured: {', '.join(absent)}."] if absent else []),
         ]
-        sections = json.loads(kept.read_text()) if kept.exists() else {}
+        sections = _kept(kept)
         sections[name] = {"origin": origin, "contests": found}
         kept.write_text(json.dumps(sections, indent=1) + "\n")
         if benchmark.axis:

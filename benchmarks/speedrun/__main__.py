@@ -34,7 +34,7 @@ from benchmarks.speedrun.records import (
     updated,
 )
 from benchmarks.speedrun.rules import BASELINE_SEEDS, PAIRS, SEEDS, TARGETS
-from vae_lab.errors import InputError, explained, one_line
+from vae_lab.errors import InputError, explained, one_line, unknown
 from vae_lab.storage.files import atomic_file
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +132,9 @@ def race(asked: Namespace, records: Mapping[str, Record]) -> None:
 
 def _check(asked: Namespace, told: Mapping[str, Any], records: Mapping[str, Record]) -> None:
     """Raise InputError for what could be no record, however fast it is."""
+    configs = {path.stem: path for path in (ROOT / "conf" / "experiment").glob("*.yaml")}
+    if asked.experiment not in configs:
+        raise unknown("experiment", asked.experiment, configs)
     kind = (told["target"], told["machine"])
     same = [r.name for r in records.values() if (r.told["target"], r.told["machine"]) == kind]
     if asked.name in records:

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.speedrun.rules import ROUNDING, Raced, Reached, drift, raced, reached
-from vae_lab.errors import InputError, unknown
+from vae_lab.errors import InputError, explained, one_line, unknown
 from vae_lab.storage.files import read_json
 
 HERE = Path(__file__).parents[1]
@@ -94,10 +95,13 @@ def read(folder: Path) -> Record:
     found = [
         read_json(
             file, measure=dict, estimates=dict, training=dict, training_seconds=float | int,
-            training_commit=str, epochs=int,
+            training_commit=str, epochs=int, parameters=int,
         )
         for file in files
     ]  # fmt: skip
+    with explained(lambda error: InputError(f"{folder}: damaged pairs ({one_line(error)}).")):
+        for run in (pair[which] for pair in told["pairs"] for which in ("new", "old")):
+            _check_run(run)
     for seed, (file, evaluation) in enumerate(zip(files, found, strict=True)):
         _check(file, evaluation, seed, found[0])
     return Record(folder.name, told, found)
@@ -109,6 +113,12 @@ def _file(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _check_run(run: Mapping[str, Any]) -> None:
+    """Raise where a run of a pair lacks its seconds, or the objective of an epoch."""
+    if not (run["seconds"] > 0 and all(map(isfinite, (run["seconds"], *run["curve"])))):
+        raise ValueError("a run without seconds or with an objective that is not finite")
+
+
 def _check(file: Path, evaluation: Mapping[str, Any], seed: int, first: Mapping[str, Any]) -> None:
     """Raise InputError, with the first thing in which an evaluation is not what a record asks."""
     asked = {**ASKED["measure"], **ASKED, "seed": seed, **{key: first.get(key) for key in SHARED}}
@@ -116,13 +126,18 @@ def _check(file: Path, evaluation: Mapping[str, Any], seed: int, first: Mapping[
     for key, wanted in asked.items():
         if key != "measure" and says.get(key) != wanted:
             raise InputError(f"{file}: {key} is {says.get(key)}, where the record has {wanted}.")
+    with explained(lambda error: InputError(f"{file} is damaged ({one_line(error)}): remove it.")):
+        nll = evaluation["estimates"]["nll"]
+        numbers = (nll["value"], nll["standard_error"], evaluation["training_seconds"])
+        if not all(isfinite(number) and number > 0 for number in numbers):
+            raise ValueError(f"{numbers} are no NLL, its error and seconds")
     if "-dirty" in evaluation["training_commit"] or evaluation["training_commit"] == "unknown":
         raise InputError(f"{file}: trained at {evaluation['training_commit']}: commit, then run.")
 
 
 def read_all(folder: Path = RECORDS) -> dict[str, Record]:
     """Every record in a folder, by name, the oldest first. Raises InputError as `read` does."""
-    found = [read(place.parent) for place in folder.glob("*/record.json")]
+    found = [read(place) for place in folder.glob("*/")]
     return {r.name: r for r in sorted(found, key=lambda r: (r.told["date"], r.name))}
 
 
@@ -171,6 +186,8 @@ def _markdown(records: Mapping[str, Record]) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for record in records.values():
         told, verdict = record.told, judge(record, records)
+        if not verdict.holds:
+            raise InputError(f"{record.name} is no record: {verdict}. Remove its folder.")
         beat = "the first"
         if verdict.raced is not None:
             old = records[told["against"]]

@@ -127,6 +127,11 @@ def test_a_curve_drifts_by_its_worst_epoch() -> None:
         (lambda e: e.update(training_commit="ba9876543210"), "training_commit is ba9876543210"),
         (lambda e: e["training"].update(seed=7), "seed is 7, where the record has 1"),
         (lambda e: e.pop("estimates"), "is damaged"),
+        (lambda e: e["estimates"].clear(), "is damaged"),
+        (lambda e: e["estimates"].update(nll=87.0), "is damaged"),
+        (lambda e: e["estimates"]["nll"].update(value=float("nan")), "no NLL"),
+        (lambda e: e.update(training_seconds=0), "no NLL, its error and seconds"),
+        (lambda e: e.pop("parameters"), "is damaged"),
     ],
 )
 def test_what_is_no_run_of_a_record_is_told_in_one_line(
@@ -251,7 +256,7 @@ def test_a_race_keeps_what_is_a_record(asked: Namespace, tmp_path: Path) -> None
     assert len(asked.trained) == 6
     records = files.read_all(tmp_path / "records")
     asked.trained.clear()
-    later = {"name": "later", "experiment": "faster", "against": "first", "seeds": 3}
+    later = {"name": "later", "experiment": "mnist_notebook", "against": "first", "seeds": 3}
     speedrun.race(Namespace(**{**vars(asked), **later, "into": tmp_path / "more"}), records)
     assert [line.partition(" ")[0] for line in asked.trained] == [
         f"{whose}_{turn}" for turn in range(4) for whose in ("new", "old")
@@ -278,6 +283,7 @@ def test_a_trial_leaves_no_record(asked: Namespace, tmp_path: Path) -> None:
         ({"seeds": 2, "baseline": "old"}, "2 seeds are too few: say --seeds 3"),
         ({"baseline": "odl"}, "unknown record 'odl'. Did you mean 'old'"),
         ({"against": "odl"}, "unknown record 'odl'"),
+        ({"experiment": "speedrun"}, "unknown experiment 'speedrun'. Did you mean 'speedrun_88'"),
         ({"name": "old"}, "a record is named old already"),
         ({"target": 87.0}, r"--target is one of 88, 86\.5"),
         ({}, "this class has a record on this machine: say --against old"),

@@ -63,3 +63,35 @@ def test_a_precision_of_the_users_own_stands_and_all_is_as_before(
         assert _precision() == "ieee"
     finally:
         torch.backends.mkldnn.matmul.fp32_precision = "none"
+
+
+def test_the_last_of_several_uses_ends_it_in_whatever_thread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(matmul, "_onednn_is_better", lambda: True)
+    first, second = fast_matmul(), fast_matmul()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert _precision() == "bf16"
+    second.__exit__(None, None, None)
+    assert _precision() == "none"
+
+
+def test_a_precision_that_is_chosen_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matmul, "_onednn_is_better", lambda: True)
+    try:
+        with fast_matmul():
+            torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+            with fast_matmul():
+                assert _precision() == "ieee"
+        assert _precision() == "ieee"
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = "none"
+
+
+def test_where_there_is_a_gpu_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning asks for one precision of all backends before it trains on one."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with fast_matmul():
+        assert torch.get_float32_matmul_precision() == "highest"

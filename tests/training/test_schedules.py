@@ -125,6 +125,16 @@ def test_going_on_within_an_epoch_loses_neither_its_rate_nor_its_place(tmp_path:
     assert all(same(*pair) for pair in zip(whole.steps[10:], again.steps, strict=True))
 
 
+def test_what_a_limit_cut_from_an_epoch_is_not_waited_for(tmp_path: Path) -> None:
+    """Lightning goes on with the next epoch: the rate must fall to 0 all the same."""
+    path = tmp_path / "some.ckpt"
+    _, fitted = fit(4, max_steps=6)  # two within the second epoch
+    fitted.save_checkpoint(path)
+    seen, again = fit(4, path)
+    assert again.global_step == 6 + 2 * 4
+    assert seen == expected(6 + 2 * 4)[6:]
+
+
 def test_a_run_falls_to_zero_by_its_end_also_by_max_steps(tmp_path: Path) -> None:
     for name, length in (("steps", "+trainer.max_steps=7"), ("epochs", "trainer.max_epochs=2")):
         folder = tmp_path / name

@@ -124,7 +124,9 @@ def _origin(
         "of_test_items": len(data.splits["test"]),
         "preparation_seed": data.eval_seed if trained.preparation.is_random else None,
         "batch_size": settings.batch_size,
-        "memory_mib": settings.memory_mib or MEMORY_MIB[device.type],
+        "memory_mib": (
+            MEMORY_MIB[device.type] if settings.memory_mib is None else settings.memory_mib
+        ),
         "model": config["name"],
         "likelihood": type(model.likelihood).__name__,
         "latent_units": model.num_units,

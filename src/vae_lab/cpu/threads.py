@@ -54,6 +54,7 @@ def seconds_kept_waiting() -> float | None:
 
 
 def _watch(over: Event) -> None:
+    threads = torch.get_num_threads()
     spare: Event | None = None  # set: the spare threads end
     before, then = seconds_kept_waiting(), time.monotonic()
     while not over.wait(EVERY):
@@ -61,7 +62,7 @@ def _watch(over: Event) -> None:
         share = (waited - before) / (now - then) if waited and before else 0.0
         before, then = waited, now
         if spare is None and share > CROWDED:
-            spare = _spare_threads()
+            spare = _spare_threads(threads)
         elif spare is not None and share < CROWDED / 2:
             spare.set()
             spare = None
@@ -69,9 +70,12 @@ def _watch(over: Event) -> None:
         spare.set()
 
 
-def _spare_threads() -> Event:
-    """Have libgomp manage more threads than there are CPUs, until the event is set."""
-    over, threads = Event(), torch.get_num_threads()
+def _spare_threads(threads: int) -> Event:
+    """Have libgomp manage more threads than there are CPUs, until the event is set.
+
+    `threads` are those that it manages already.
+    """
+    over = Event()
 
     def hold() -> None:
         torch.ones(threads * 2**15).add_(1)  # so large that it is shared: makes a team of threads

@@ -23,7 +23,7 @@ from vae_lab.seeding import reseed
 from vae_lab.trace import Batch, Trace
 from vae_lab.training.nan_guard import NaNGuard
 from vae_lab.training.overhead import LeanModule
-from vae_lab.training.schedules import PerStep
+from vae_lab.training.schedules import PerStep, steps_in_all
 from vae_lab.training.step import step
 
 LOG_EVERY = 20
@@ -107,8 +107,7 @@ class VAEModule(LeanModule):
         """Tells schedules how long it takes; to ask sooner would lose a resumed epoch's place."""
         for config in self.trainer.lr_scheduler_configs:
             if isinstance(config.scheduler, PerStep):
-                most = self.trainer.estimated_stepping_batches
-                config.scheduler.spread_over(min(most, self.max_steps))
+                config.scheduler.spread_over(min(steps_in_all(self.trainer), self.max_steps))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One step; the loss is minus the surrogate's mean, in nats."""

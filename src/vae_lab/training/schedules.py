@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from typing import Annotated, Any
 
 from annotated_types import Ge, Lt
+from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -34,6 +35,23 @@ class PerStep(LRScheduler, ABC):
     def get_lr(self) -> list[Any]:
         factor = self.factor(min(self.last_epoch / self.num_steps, 1.0))
         return [rate * factor for rate in self.base_lrs]
+
+
+def steps_in_all(trainer: Trainer) -> float:
+    """How many optimiser steps there will have been when training ends, once it has begun.
+
+    A run that goes on after a limit had ended it within an epoch begins with the next epoch: what
+    it skips is not counted.
+    """
+    if trainer.max_epochs in (None, -1):
+        return trainer.estimated_stepping_batches
+    accumulated, loop = trainer.accumulate_grad_batches, trainer.fit_loop
+    per_epoch = math.ceil(trainer.num_training_batches / accumulated)
+    is_within = loop.epoch_progress.current.ready > loop.epoch_progress.current.completed
+    taken = math.ceil(loop.epoch_loop.batch_progress.current.ready / accumulated) * is_within
+    left = (trainer.max_epochs - trainer.current_epoch) * per_epoch - taken
+    limit = math.inf if trainer.max_steps == -1 else trainer.max_steps
+    return min(trainer.global_step + left, limit)
 
 
 class HoldThenLinear(PerStep):
