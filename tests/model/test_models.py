@@ -12,6 +12,7 @@ from vae_lab.estimators import Pathwise
 from vae_lab.model.conditioning import Concat, FiLM, NoConditioning
 from vae_lab.model.likelihoods import (
     Bernoulli,
+    Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
@@ -26,7 +27,7 @@ def gaussian(shape: tuple[int, ...]) -> Gaussian:
     return Gaussian(shape, LearnedSigma(0.2))
 
 
-LIKELIHOODS = [Bernoulli, ContinuousBernoulli, DiscretizedLogistic, gaussian]
+LIKELIHOODS = [Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, gaussian]
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
 

@@ -49,6 +49,12 @@ class ElementwiseFamily(Family, ABC):
         """The parameters in `params_per_value` pieces, each (*batch, *event_shape)."""
         return params.chunk(self.params_per_value, dim=-len(self.event_shape))
 
+    def side_by_side(self, params: Tensor) -> Tensor:
+        """The same pieces as a last dimension, (*batch, *event_shape, params_per_value)."""
+        grown = -len(self.event_shape)
+        pieces = params.unflatten(grown, (self.params_per_value, self.event_shape[0]))
+        return pieces.movedim(grown - 1, -1)
+
 
 def soft_bound(value: Tensor, bound: float) -> Tensor:
     """Squash smoothly into (-bound, bound): near the identity inside, a gradient everywhere.

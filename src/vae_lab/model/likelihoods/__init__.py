@@ -2,6 +2,7 @@
 
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.model.likelihoods.bernoulli import Bernoulli, BernoulliGrey
+from vae_lab.model.likelihoods.categorical import Categorical
 from vae_lab.model.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from vae_lab.model.likelihoods.discretized_logistic import DiscretizedLogistic
 from vae_lab.model.likelihoods.gaussian import Gaussian
@@ -10,6 +11,7 @@ from vae_lab.model.likelihoods.sigma import FixedSigma, LearnedSigma, OptimalSig
 __all__ = [
     "Bernoulli",
     "BernoulliGrey",
+    "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "FixedSigma",
