@@ -1,7 +1,6 @@
 """Families: network output -> distribution. Posteriors and likelihoods are one kind of thing."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +35,7 @@ class Family(nn.Module, ABC):
 class ElementwiseFamily(Family, ABC):
     """A family that takes the same number of parameters for every value of the event."""
 
-    params_per_value: ClassVar[int]
+    params_per_value: int
     """How many parameters each value of the event takes from the network."""
 
     @property
