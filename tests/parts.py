@@ -33,7 +33,7 @@ from vae_lab.model.distributions.normal import diagonal_normal
 from vae_lab.model.likelihoods import (
     Bernoulli,
 )
-from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
+from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder, ResNetDecoder, ResNetEncoder
 from vae_lab.model.posteriors import DiagonalGaussian
 from vae_lab.model.priors import StandardNormal
 from vae_lab.objectives import ELBO, Constant, Objective
@@ -42,10 +42,18 @@ from vae_lab.trace import Batch, Latent, Trace
 from vae_lab.training.module import VAEModule
 from vae_lab.training.nan_guard import NaNGuard
 
-ENCODERS = [partial(MLP, widths=[16]), partial(ConvEncoder, channels=[4, 8], widths=[16])]
+ENCODERS = [
+    partial(MLP, widths=[16]),
+    partial(ConvEncoder, channels=[4, 8], widths=[16]),
+    partial(ResNetEncoder, channels=[4, 8], blocks=1, widths=[16]),
+]
 
 
-DECODERS = [partial(MLP, widths=[16]), partial(ConvDecoder, channels=[8, 4], widths=[16])]
+DECODERS = [
+    partial(MLP, widths=[16]),
+    partial(ConvDecoder, channels=[8, 4], widths=[16]),
+    partial(ResNetDecoder, channels=[8, 4], blocks=1, widths=[16]),
+]
 
 
 def vae(**parts: object) -> VAE:

@@ -164,7 +164,7 @@ BAD = [
     (["data.val_size=0", "callbacks.last=null"], "keep callbacks.last"),
     (["+trainer.limit_train_batches=0"], "trainer.limit_train_batches must be a whole number of 1"),
     (["model.likelihood=null"], "Say model/likelihood=bernoulli or "),
-    (["model.encoder=null"], "model.encoder must be a part. Say model/encoder=conv or mlp."),
+    (["model.encoder=null"], "model.encoder must be a part. Say model/encoder=conv or mlp or"),
     (
         ["objective.beta=4"],
         "objective.beta must be a part. Say objective/beta=constant or cyclical",

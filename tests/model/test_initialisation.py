@@ -13,7 +13,7 @@ from vae_lab.config import build
 from vae_lab.config.allowed import check_parts
 from vae_lab.config.compose import compose_config
 from vae_lab.errors import InputError
-from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
+from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder, ResNetDecoder, ResNetEncoder
 from vae_lab.model.networks.base import ACTIVATIONS, make_activation
 from vae_lab.model.networks.initialisation import LAST, gain_of, he_normal
 
@@ -84,6 +84,10 @@ def test_convolutional_networks_keep_it_too(name: str) -> None:
     down = ConvEncoder((1, 16, 16), (64,), [16, 32], [128], kernel=3, padding=1, activation=name)
     up = ConvDecoder((64,), (3, 16, 16), [64, 32], [128], activation=name)
     assert 0.5 < second_moment(down, 1, 16, 16) / LAST**2 < 2
+    assert 0.4 < second_moment(up, 64) / LAST**2 < 2
+    down = ResNetEncoder((1, 16, 16), (64,), [16, 32], 2, [128], activation=name)
+    up = ResNetDecoder((64,), (3, 16, 16), [64, 32], 2, [128], activation=name)
+    assert 0.4 < second_moment(down, 1, 16, 16) / LAST**2 < 2
     assert 0.4 < second_moment(up, 64) / LAST**2 < 2
 
 

@@ -12,10 +12,12 @@ from vae_lab.estimators import Pathwise
 from vae_lab.model.conditioning import Concat, FiLM, NoConditioning
 from vae_lab.model.likelihoods import (
     Bernoulli,
+    Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
     Gaussian,
     LearnedSigma,
+    MixtureOfLogistics,
 )
 from vae_lab.model.priors import ClassGaussian, ClassMeans, StandardNormal
 from vae_lab.objectives import elbo
@@ -26,7 +28,11 @@ def gaussian(shape: tuple[int, ...]) -> Gaussian:
     return Gaussian(shape, LearnedSigma(0.2))
 
 
-LIKELIHOODS = [Bernoulli, ContinuousBernoulli, DiscretizedLogistic, gaussian]
+def mixture(shape: tuple[int, ...]) -> MixtureOfLogistics:
+    return MixtureOfLogistics(shape, 3)
+
+
+LIKELIHOODS = [Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, mixture, gaussian]
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32)]
 
 

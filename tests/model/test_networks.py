@@ -2,15 +2,20 @@ from functools import partial
 
 import pytest
 import torch
+from parts import DECODERS, ENCODERS
 
 from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.conditioning import Concat, NoConditioning
-from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder
+from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder, ResNetDecoder, ResNetEncoder
+from vae_lab.model.networks.resnet import ResidualBlock
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 13, 21)]
-DOWN = [partial(MLP, widths=[16]), partial(ConvEncoder, channels=[4, 8], widths=[16])]
-UP = [partial(MLP, widths=[16]), partial(ConvDecoder, channels=[8, 4], widths=[16])]
+DOWN, UP = ENCODERS, DECODERS
+IMAGE_NETWORKS = [
+    *[(down, (1, 8, 8), (6,)) for down in DOWN[1:]],
+    *[(up, (6,), (1, 8, 8)) for up in UP[1:]],
+]
 
 
 @pytest.mark.parametrize("leading", [(), (5,), (2, 5)])
@@ -28,8 +33,8 @@ def test_any_shape_to_any_shape_with_leading_dimensions(
 
 
 def test_leading_dimensions_are_only_a_batch() -> None:
-    for network, shape in ((DOWN[1]((1, 8, 8), (6,)), (1, 8, 8)), (UP[1]((6,), (1, 8, 8)), (6,))):
-        value = torch.rand(2, 3, *shape)
+    for make, shape, out_shape in IMAGE_NETWORKS:
+        network, value = make(shape, out_shape), torch.rand(2, 3, *shape)
         torch.testing.assert_close(network(value)[1, 2], network(value[1, 2]))
 
 
@@ -40,8 +45,32 @@ def test_the_notebook_encoder_is_conv_with_options() -> None:
     assert sizes == [(16, 1, 5, 5), (32, 16, 5, 5), (128, 32 * 5 * 5), (60, 128)]
 
 
+@pytest.mark.parametrize("init", ["he", "torch"])
+@pytest.mark.parametrize(("make", "shape", "out_shape"), IMAGE_NETWORKS[1::2])
+def test_residual_blocks_begin_as_the_identity_and_learn(
+    make: "partial[MLP]", shape: tuple[int, ...], out_shape: tuple[int, ...], init: str
+) -> None:
+    network = make(shape, out_shape, blocks=3, init=init)
+    blocks = [block for block in network if isinstance(block, ResidualBlock)]
+    assert len(blocks) == 6  # three at each of two resolutions
+    x = torch.randn(5, blocks[0].f[1].in_channels, 4, 4)
+    assert torch.equal(blocks[0](x), x)
+    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        network(torch.rand(5, *shape)).square().sum().backward()
+        optimizer.step()
+    assert all((weight.grad != 0).any() for weight in network.parameters())
+
+
+def test_a_residual_network_without_resolutions_is_dense() -> None:
+    assert ResNetEncoder((1, 8, 8), (6,), [], 1, [16])(torch.rand(5, 1, 8, 8)).shape == (5, 6)
+    assert ResNetDecoder((6,), (1, 8, 8), [], 1, [16])(torch.rand(5, 6)).shape == (5, 1, 8, 8)
+
+
 def test_stages_are_a_sequential() -> None:
-    for network in (DOWN[1]((1, 8, 8), (6,)), UP[1]((6,), (1, 8, 8))):
+    for make, shape, out_shape in IMAGE_NETWORKS:
+        network = make(shape, out_shape)
         assert isinstance(network, torch.nn.Sequential)
         assert len(network) >= 4
 
@@ -84,6 +113,10 @@ def test_no_label_ignores_the_label() -> None:
         (lambda: ConvEncoder((1, 8, 8), (2,), channels=[4] * 5, widths=[]), "fewer channels"),
         (lambda: ConvDecoder((2,), (1, 8, 8), channels=[4] * 5, widths=[]), "fewer channels"),
         (lambda: ConvDecoder((2,), (8,), channels=[4], widths=[]), "images"),
+        (lambda: ResNetEncoder((4,), (2,), [4], 1, []), "images"),
+        (lambda: ResNetEncoder((1, 8, 8), (2,), [4] * 4, 1, []), "resnet encoder's 4 halvings"),
+        (lambda: ResNetDecoder((2,), (1, 8, 8), [4] * 4, 1, []), "fewer channels"),
+        (lambda: ResNetDecoder((2,), (8,), [4], 1, []), "images"),
         (lambda: Concat(DOWN[0], (1, 8, 8), (6,), None), "have none"),
         (lambda: Concat(DOWN[0], (1, 8, 8), (6,), 10)(torch.rand(2, 1, 8, 8), None), "give it y"),
     ],
@@ -102,6 +135,8 @@ def test_refusals(make: object, said: str) -> None:
         (ConvEncoder, "stride", 0),
         (ConvEncoder, "max_pool", 0),
         (ConvEncoder, "padding", -1),
+        (ResNetEncoder, "blocks", 0),
+        (ResNetDecoder, "channels", [0]),
     ],
 )
 def test_sizes_that_are_none(kind: type, argument: str, value: object) -> None:

@@ -1,7 +1,6 @@
 """Families: network output -> distribution. Posteriors and likelihoods are one kind of thing."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +35,7 @@ class Family(nn.Module, ABC):
 class ElementwiseFamily(Family, ABC):
     """A family that takes the same number of parameters for every value of the event."""
 
-    params_per_value: ClassVar[int]
+    params_per_value: int
     """How many parameters each value of the event takes from the network."""
 
     @property
@@ -48,6 +47,12 @@ class ElementwiseFamily(Family, ABC):
     def split(self, params: Tensor) -> tuple[Tensor, ...]:
         """The parameters in `params_per_value` pieces, each (*batch, *event_shape)."""
         return params.chunk(self.params_per_value, dim=-len(self.event_shape))
+
+    def side_by_side(self, params: Tensor) -> Tensor:
+        """The same pieces as a last dimension, (*batch, *event_shape, params_per_value)."""
+        grown = -len(self.event_shape)
+        pieces = params.unflatten(grown, (self.params_per_value, self.event_shape[0]))
+        return pieces.movedim(grown - 1, -1)
 
 
 def soft_bound(value: Tensor, bound: float) -> Tensor:

@@ -2,20 +2,24 @@
 
 from vae_lab.model.likelihoods.base import Likelihood
 from vae_lab.model.likelihoods.bernoulli import Bernoulli, BernoulliGrey
+from vae_lab.model.likelihoods.categorical import Categorical
 from vae_lab.model.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from vae_lab.model.likelihoods.discretized_logistic import DiscretizedLogistic
 from vae_lab.model.likelihoods.gaussian import Gaussian
+from vae_lab.model.likelihoods.mixture_of_logistics import MixtureOfLogistics
 from vae_lab.model.likelihoods.sigma import FixedSigma, LearnedSigma, OptimalSigma, Sigma
 
 __all__ = [
     "Bernoulli",
     "BernoulliGrey",
+    "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
     "FixedSigma",
     "Gaussian",
     "LearnedSigma",
     "Likelihood",
+    "MixtureOfLogistics",
     "OptimalSigma",
     "Sigma",
 ]

@@ -3,5 +3,14 @@
 from vae_lab.model.networks.base import Network, NetworkPartial
 from vae_lab.model.networks.conv import ConvDecoder, ConvEncoder
 from vae_lab.model.networks.mlp import MLP
+from vae_lab.model.networks.resnet import ResNetDecoder, ResNetEncoder
 
-__all__ = ["MLP", "ConvDecoder", "ConvEncoder", "Network", "NetworkPartial"]
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "Network",
+    "NetworkPartial",
+    "ResNetDecoder",
+    "ResNetEncoder",
+]

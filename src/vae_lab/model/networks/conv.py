@@ -13,9 +13,27 @@ from vae_lab.model.networks.mlp import dense_stages
 from vae_lab.trace import Shape
 
 
-def _check_image(what: str, shape: Shape) -> None:
+def check_image(what: str, shape: Shape) -> None:
+    """Raise InputError unless a shape is an image's; `what` works on it."""
     if len(shape) != 3:
         raise InputError(f"{what} works on images (C, H, W), not on the shape {tuple(shape)}.")
+
+
+def halved(what: str, image: Shape, times: int) -> list[Shape]:
+    """Height and width of an image (C, H, W), then halved so many times, each rounded down.
+
+    Raises InputError, naming `what` halves it, if that leaves nothing.
+
+    >>> halved("the encoder", (1, 28, 28), 3)
+    [(28, 28), (14, 14), (7, 7), (3, 3)]
+    """
+    _, height, width = image
+    if min(height, width) >> times < 1:
+        raise InputError(
+            f"{what}'s {times} halvings leave nothing of a {height}x{width} image: give it fewer "
+            "channels."
+        )
+    return [(height >> halvings, width >> halvings) for halvings in range(times + 1)]
 
 
 class ConvEncoder(Network):
@@ -57,7 +75,7 @@ class ConvEncoder(Network):
             activation: After each convolution and each dense layer.
             init: Its first weights: see `initialise`.
         """
-        _check_image("the conv encoder", in_shape)
+        check_image("the conv encoder", in_shape)
         previous, height, width = in_shape
         stages: list[nn.Module] = []
         for count in channels:
@@ -123,14 +141,9 @@ class ConvDecoder(Network):
             activation: After each dense layer, and before each convolution.
             init: Its first weights: see `initialise`.
         """
-        _check_image("the conv decoder", out_shape)
-        out_channels, *size = out_shape
-        sizes = [tuple(side >> halvings for side in size) for halvings in range(len(channels) + 1)]
-        if min(sizes[-1]) < 1:
-            raise InputError(
-                f"the conv decoder's {len(channels)} doublings exceed a {size[0]}x{size[1]} "
-                "image: give it fewer channels."
-            )
+        check_image("the conv decoder", out_shape)
+        out_channels = out_shape[0]
+        sizes = halved("the conv decoder", out_shape, len(channels))
         first = (channels[0] if channels else out_channels, *sizes[-1])
         dense = dense_stages(math.prod(in_shape), widths, first, activation)
         stages: list[nn.Module] = [nn.Flatten(), *dense]

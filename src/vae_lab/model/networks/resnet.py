@@ -1,0 +1,147 @@
+"""Residual networks: from images down to any shape, and from any shape up to images.
+
+He, Zhang, Ren and Sun, Identity Mappings in Deep Residual Networks, 2016
+(https://arxiv.org/abs/1603.05027), without normalisation: statistics of a batch would make the
+value of a datum depend on the others.
+"""
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from vae_lab.arguments import Count, Widths
+from vae_lab.model.networks.base import Network, make_activation
+from vae_lab.model.networks.conv import check_image, halved
+from vae_lab.model.networks.initialisation import Init, initialise
+from vae_lab.model.networks.mlp import dense_stages
+from vae_lab.trace import Shape
+
+
+class ResidualBlock(nn.Module):
+    """x + f(x), f being activation, 3x3 convolution, activation, 3x3 convolution.
+
+    Where the last convolution is zero, as it begins, the block is the identity.
+    """
+
+    def __init__(self, channels: int, activation: str) -> None:
+        """`channels` of x; an `activation` by its name."""
+        super().__init__()
+        self.f = nn.Sequential(
+            make_activation(activation),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            make_activation(activation),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        out: Tensor = x + self.f(x)
+        return out
+
+
+def _begin(network: Network, init: str) -> None:
+    """Give a network its first weights, and have its blocks begin as the identity."""
+    initialise(network, init)
+    for block in network.modules():
+        if isinstance(block, ResidualBlock):
+            for value in block.f[-1].parameters():
+                nn.init.zeros_(value)
+    network.to(memory_format=torch.channels_last)  # in which convolutions are faster
+
+
+class ResNetEncoder(Network):
+    """For each entry of `channels` a halving convolution and `blocks`, then dense layers.
+
+    No block has the image's full size, where one would cost as much as all others together.
+
+    >>> encoder = ResNetEncoder((3, 32, 32), (64,), channels=[32, 64], blocks=1, widths=[256])
+    >>> encoder(torch.zeros(5, 3, 32, 32)).shape
+    torch.Size([5, 64])
+    """
+
+    reads_images = True
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Widths,
+        blocks: Count,
+        widths: Widths,
+        activation: str = "relu",
+        init: Init = "he",
+    ) -> None:
+        """Raises InputError if the input is no image, or the stages leave nothing of it.
+
+        Args:
+            in_shape: Of one image, (C, H, W).
+            out_shape: Of one output, any.
+            channels: Of each resolution, the largest image first.
+            blocks: Residual blocks at each resolution.
+            widths: Of the dense layers that follow.
+            activation: Before each convolution but the first, and around the dense layers.
+            init: Its first weights: see `initialise`. Blocks begin as the identity with any.
+        """
+        what = "the resnet encoder"
+        check_image(what, in_shape)
+        size = halved(what, in_shape, len(channels))[-1]
+        stages: list[nn.Module] = []
+        for before, count in pairwise([in_shape[0], *channels]):
+            first = [make_activation(activation)] if stages else []
+            stages.append(nn.Sequential(*first, nn.Conv2d(before, count, 4, 2, 1)))
+            stages += [ResidualBlock(count, activation) for _ in range(blocks)]
+        last = [make_activation(activation)] if stages else []
+        deepest = [in_shape[0], *channels][-1]
+        dense = dense_stages(deepest * math.prod(size), widths, out_shape, activation)
+        super().__init__(in_shape, out_shape, [*stages, *last, nn.Flatten(), *dense])
+        _begin(self, init)
+
+
+class ResNetDecoder(Network):
+    """Dense layers, then for each entry of `channels` so many `blocks` and a doubling of the image.
+
+    An image is doubled by repeating its pixels, then convolved, 3x3. The sizes are those of the
+    output halved once per resolution, so any height and width is met.
+
+    >>> decoder = ResNetDecoder((32,), (1, 28, 28), channels=[64, 32], blocks=1, widths=[256])
+    >>> decoder(torch.zeros(5, 32)).shape
+    torch.Size([5, 1, 28, 28])
+    """
+
+    reads_images = False
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Widths,
+        blocks: Count,
+        widths: Widths,
+        activation: str = "relu",
+        init: Init = "he",
+    ) -> None:
+        """Raises InputError if the output is no image, or is too small for the stages.
+
+        Args:
+            in_shape: Of one input, any.
+            out_shape: Of one image, (C, H, W).
+            channels: Of each resolution, the smallest image first.
+            blocks: Residual blocks at each resolution.
+            widths: Of the dense layers before them.
+            activation: After each hidden dense layer, and before each convolution.
+            init: Its first weights: see `initialise`. Blocks begin as the identity with any.
+        """
+        what = "the resnet decoder"
+        check_image(what, out_shape)
+        sizes = halved(what, out_shape, len(channels))[::-1]  # the smallest first
+        every = [*channels, out_shape[0]]
+        dense = dense_stages(math.prod(in_shape), widths, (every[0], *sizes[0]), activation)
+        stages: list[nn.Module] = [nn.Flatten(), *dense]
+        for (count, following), size in zip(pairwise(every), sizes[1:], strict=True):
+            stages += [ResidualBlock(count, activation) for _ in range(blocks)]
+            up = nn.Upsample(size, mode="nearest"), nn.Conv2d(count, following, 3, padding=1)
+            stages.append(nn.Sequential(make_activation(activation), *up))
+        super().__init__(in_shape, out_shape, stages)
+        _begin(self, init)
