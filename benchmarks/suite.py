@@ -71,7 +71,7 @@ def _less(case: Case, part: int) -> Case:
     return replace(case, images=case.images // part, epochs=2)
 
 
-def _throughput(says: str, model: str, images: int) -> Benchmark:
+def _throughput(says: str, model: str, images: int, rounds: int = 3) -> Benchmark:
     case = Case(model, images)
     half = replace(case, precision="bf16")
     return Benchmark(
@@ -83,6 +83,7 @@ def _throughput(says: str, model: str, images: int) -> Benchmark:
             *(Contest(replace(half, batch=batch), _HALF) for batch in (128, 512)),
             Contest(_less(case, 4), _ALL, busy=True),
         ),
+        rounds,
     )
 
 
@@ -101,7 +102,7 @@ _SMALL = Case("mlp", 2_560)
 BENCHMARKS = {
     "mlp": _throughput("Training 784-512-16 on MNIST", "mlp", 12_800),
     "notebook": _throughput("Training `experiment=mnist_notebook`", "notebook", 6_400),
-    "conv": _throughput("Training `model=conv_vae` on CIFAR-10", "conv", 3_200),
+    "conv": _throughput("Training `model=conv_vae` on CIFAR-10", "conv", 3_200, rounds=2),
     "threads": Benchmark(
         "The default way of waiting beside every other",
         tuple(
@@ -114,7 +115,6 @@ BENCHMARKS = {
     "startup": Benchmark(
         "From the command to the first step, beside imports alone",
         _idle_and_busy(Case("digits", 1_797, 32), "ours, starting", "imports"),
-        rounds=5,
         seconds=start_up,
         unit=None,
     ),

@@ -52,11 +52,14 @@ def test_it_is_asked_on_amd_alone_and_only_where_it_is_precise(
 def test_a_precision_of_the_users_own_stands_and_all_is_as_before(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(matmul, "_onednn_is_better", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(matmul, "_is_amd", lambda: True)
+    monkeypatch.setattr(matmul, "keeps_every_bit", lambda: True)
     with pytest.raises(KeyError), fast_matmul(), fast_matmul():
         raise KeyError
     assert _precision() == "none"
     torch.backends.mkldnn.matmul.fp32_precision = "ieee"
+    matmul._onednn_is_better.cache_clear()  # asked anew, it must leave no trace
     try:
         with fast_matmul():
             assert _precision() == "ieee"

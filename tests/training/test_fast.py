@@ -63,6 +63,24 @@ def test_most_steps_read_nothing_from_the_device(
     assert sum(reads.of_step) > 0  # it can count
 
 
+def test_memory_is_not_filled_before_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch does by default where `trainer.deterministic` is set, as here."""
+    found = []
+
+    def training_step(self: VAEModule, *args: Any) -> Any:
+        deterministic: Any = torch.utils.deterministic
+        found.append(
+            (torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory)
+        )
+        return original(self, *args)
+
+    original = VAEModule.training_step
+    monkeypatch.setattr(VAEModule, "training_step", training_step)
+    train([*QUICK, "data.limit=64"], quiet=True)
+    assert set(found) == {(True, False)}
+    assert torch.utils.deterministic.fill_uninitialized_memory
+
+
 def test_what_is_noted_and_settled_is_what_would_have_been_added() -> None:
     model = vae()
     at_once, later = BoundMetrics(), BoundMetrics()

@@ -22,7 +22,7 @@ from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.bound import bound
 from vae_lab.evaluation.draws import DrawCheck
-from vae_lab.evaluation.evidence import MEMORY_MIB
+from vae_lab.evaluation.evidence import memory_for
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
@@ -124,9 +124,7 @@ def _origin(
         "of_test_items": len(data.splits["test"]),
         "preparation_seed": data.eval_seed if trained.preparation.is_random else None,
         "batch_size": settings.batch_size,
-        "memory_mib": (
-            MEMORY_MIB[device.type] if settings.memory_mib is None else settings.memory_mib
-        ),
+        "memory_mib": (memory_for(device) if settings.memory_mib is None else settings.memory_mib),
         "model": config["name"],
         "likelihood": type(model.likelihood).__name__,
         "latent_units": model.num_units,

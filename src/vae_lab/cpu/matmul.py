@@ -68,11 +68,12 @@ def _onednn_is_better() -> bool:
         return False
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or not _is_amd():
         return False
+    chosen = _MKLDNN.matmul.fp32_precision
     _MKLDNN.matmul.fp32_precision = "bf16"
     try:
         return keeps_every_bit()
     finally:
-        _MKLDNN.matmul.fp32_precision = "none"
+        _MKLDNN.matmul.fp32_precision = chosen
 
 
 def keeps_every_bit() -> bool:

@@ -21,10 +21,6 @@ from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch
 
-MEMORY_MIB = {"cpu": 32, "cuda": 512}
-"""Activations that are computed at once unless one says otherwise: a CPU is twice as fast where its
-caches hold them."""
-
 SHARES = 10
 """Equal shares of the draws: what one alone would have found tells whether more would help."""
 
@@ -54,13 +50,13 @@ def evidence(
 ) -> Iterator[Evidence]:
     """The evidence of each batch, with `num_draws` draws of z per datum taken in chunks.
 
-    A chunk takes as many draws as `memory_mib` MiB allow (None: as `MEMORY_MIB` has it), at least
+    A chunk takes as many draws as `memory_mib` MiB allow (None: as `memory_for` has it), at least
     one, and no weight is kept. The importance-weighted bound (Burda et al. 2016) rises towards
     log p(x) with `num_draws`; at 1 its mean is the ELBO's.
     """
     per_draw = bytes_per_draw(model)
     if memory_mib is None:
-        memory_mib = MEMORY_MIB[next(model.parameters()).device.type]
+        memory_mib = memory_for(next(model.parameters()).device)
     for number, batch in enumerate(batches):
         reseed(batch.x.device, seed, "evidence", number)
         trace_of = model.given(batch)
@@ -130,6 +126,14 @@ class _Weights:
         bound = total - math.log(self.seen)
         alone = (sizes / self.seen) @ (self.shares - sizes.log().unsqueeze(1))
         return bound, (bound - alone).clamp(min=0), (2 * total - self.squares).exp()
+
+
+def memory_for(device: torch.device) -> float:
+    """MiB of activations that are computed at once, unless one says otherwise.
+
+    A CPU is twice as fast where its caches hold them.
+    """
+    return 32 if device.type == "cpu" else 512
 
 
 @torch.no_grad()

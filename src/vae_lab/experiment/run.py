@@ -31,7 +31,7 @@ from vae_lab.storage.run_folder import RunFolder
 from vae_lab.terminal import say
 from vae_lab.trained import TrainedVAE, load
 from vae_lab.training.lr_find import suggest_lr
-from vae_lab.training.overhead import ask_cuda_itself
+from vae_lab.training.overhead import ask_cuda_itself, unfilled_memory
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def train(job: Job, console: Console) -> Run:
     record, module = job.module.record, job.module
     origin = {key: record[key] for key in ("measure", "parameters", "commit")}
     logged = session(job.loggers, {**record["config"], **origin}, module.monitor)
-    with logged, at_full_speed(), explained(partial(cannot_go_on, job)):
+    explains = explained(partial(cannot_go_on, job))
+    with logged, at_full_speed(), unfilled_memory(), explains:
         for line in announcement(job):
             say(console, line)
         if job.cfg.lr_find:
