@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Case:
-    """Train a VAE of so many units for a few epochs, or score images under one.
+    """Train a VAE of so many units for a few epochs, score images under one, or only start.
 
-    The loss is that of tutorials for all: cross-entropy on grey pixels plus the KL, nats per image.
+    The loss of a training is that of tutorials for all: cross-entropy on grey pixels plus the KL, nats per image.
     """
 
-    model: str  # of `models.MODELS`
+    model: str  # of `models.MODELS`; "digits" where only the start counts
     images: int  # of the training set
     batch: int = 64
     units: int | None = None  # of z; None: as many as the model has
@@ -31,7 +31,7 @@ class Case:
             raise ValueError("epochs must be 2 or more: the first is not counted.")
 
     def describe(self) -> str:
-        """In a few words, those that differ from the default first.
+        """In a few words: model, batch, precision, units and draws where they are said, images.
 
         >>> Case("mlp", 6400, batch=128, precision="bf16").describe()
         'mlp, batch 128, bf16, 6,400 images'

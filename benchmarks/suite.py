@@ -102,7 +102,7 @@ _SMALL = Case("mlp", 2_560)
 BENCHMARKS = {
     "mlp": _throughput("Training 784-512-16 on MNIST", "mlp", 12_800),
     "notebook": _throughput("Training `experiment=mnist_notebook`", "notebook", 6_400),
-    "conv": _throughput("Training `model=conv_vae` on CIFAR-10", "conv", 3_200, rounds=2),
+    "conv": _throughput("Training `model=conv_vae` on CIFAR-10", "conv", 1_600, rounds=2),
     "threads": Benchmark(
         "The default way of waiting beside every other",
         tuple(

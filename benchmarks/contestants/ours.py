@@ -51,7 +51,8 @@ def _overrides(case: Case) -> list[str]:
         *MODELS[case.model].overrides,
         f"model.z_shape=[{units(case)}]",
         *("optimizer=adam", "optimizer.lr=1e-3", "optimizer.betas=[0.9,0.999]", "scheduler=none"),
-        *("data.val_size=0", f"data.limit={case.images}", f"data.batch_size={case.batch}"),
+        *("data.val_size=0", "data.split_seed=null", f"data.limit={case.images}"),  # the first ones
+        f"data.batch_size={case.batch}",
         *several,
         f"trainer.precision={_PRECISIONS[case.precision]}",
         *(f"seed={case.seed}", "test=false", "logger=csv"),

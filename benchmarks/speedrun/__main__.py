@@ -79,7 +79,8 @@ def _arguments() -> Namespace:
 def race(asked: Namespace, records: Mapping[str, Record]) -> None:
     """Train every seed, in turn with the old record's, then evaluate; keep what is a record.
 
-    Raises InputError, before any training, for what could be no record.
+    Raises InputError for what could be no record, before any training; and for a run that fails or
+    proves to be none.
     """
     old = named(asked.against, records) if asked.against else None
     machine, trial = _pinned(asked), bool(asked.overrides)

@@ -151,8 +151,8 @@ def named(name: str, records: Mapping[str, Record]) -> Record:
 def judge(record: Record, others: Mapping[str, Record]) -> Verdict:
     """What the rules say of `record`, where `others` are there to be its baseline.
 
-    Raises InputError for too few seeds or pairs, for an old record of another class, and where that
-    or the baseline is missing.
+    Raises InputError for too few seeds or pairs, for another target, for an old record of another
+    class, where that or the baseline is missing, and for a systems-only change that names none.
     """
     told, own = record.told, {**others, record.name: record}
     if told["against"] is not None:

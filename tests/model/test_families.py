@@ -22,7 +22,7 @@ from vae_lab.model.likelihoods import (
     Gaussian,
     LearnedSigma,
     Likelihood,
-    MixtureOfLogistics,
+    DiscretizedLogisticMixture,
     OptimalSigma,
 )
 from vae_lab.model.posteriors import DiagonalGaussian
@@ -35,8 +35,8 @@ def gaussian(shape: tuple[int, ...]) -> Gaussian:
     return Gaussian(shape, LearnedSigma(0.2))
 
 
-def mixture(shape: tuple[int, ...]) -> MixtureOfLogistics:
-    return MixtureOfLogistics(shape, 4)
+def mixture(shape: tuple[int, ...]) -> DiscretizedLogisticMixture:
+    return DiscretizedLogisticMixture(shape, 4)
 
 
 OF_LEVELS = [Categorical, DiscretizedLogistic, mixture]
@@ -110,7 +110,7 @@ def test_a_uniform_categorical_takes_8_bits_a_value() -> None:
 def test_a_mixture_of_one_is_the_discretized_logistic() -> None:
     params = 3 * torch.randn(5, 2 * 3, 2, 2, dtype=torch.float64)
     weights = torch.randn(5, 3, 2, 2, dtype=torch.float64)  # of no effect
-    one = MixtureOfLogistics((3, 2, 2), 1)(torch.cat((weights, params), 1))
+    one = DiscretizedLogisticMixture((3, 2, 2), 1)(torch.cat((weights, params), 1))
     alone = DiscretizedLogistic((3, 2, 2))(params)
     x = torch.randint(256, (7, 5, 3, 2, 2)) / 255
     torch.testing.assert_close(one.log_prob(x), alone.log_prob(x))
@@ -128,7 +128,7 @@ def test_a_mixture_has_several_peaks() -> None:
 def test_components_of_a_mixture_do_not_begin_alike() -> None:
     params = torch.zeros(3 * 10, 28, 28, requires_grad=True)
     x = torch.rand(50, 1, 28, 28)
-    (-MixtureOfLogistics((1, 28, 28), 10)(params).log_prob(x).mean()).backward()
+    (-DiscretizedLogisticMixture((1, 28, 28), 10)(params).log_prob(x).mean()).backward()
     for kind in params.grad.sum((1, 2)).chunk(3):  # of weights, places, scales
         assert len({f"{each:.3g}" for each in kind.tolist()}) == 10
 

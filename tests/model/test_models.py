@@ -17,7 +17,7 @@ from vae_lab.model.likelihoods import (
     DiscretizedLogistic,
     Gaussian,
     LearnedSigma,
-    MixtureOfLogistics,
+    DiscretizedLogisticMixture,
 )
 from vae_lab.model.priors import ClassGaussian, ClassMeans, StandardNormal
 from vae_lab.objectives import elbo
@@ -28,8 +28,8 @@ def gaussian(shape: tuple[int, ...]) -> Gaussian:
     return Gaussian(shape, LearnedSigma(0.2))
 
 
-def mixture(shape: tuple[int, ...]) -> MixtureOfLogistics:
-    return MixtureOfLogistics(shape, 3)
+def mixture(shape: tuple[int, ...]) -> DiscretizedLogisticMixture:
+    return DiscretizedLogisticMixture(shape, 3)
 
 
 LIKELIHOODS = [Bernoulli, Categorical, ContinuousBernoulli, DiscretizedLogistic, mixture, gaussian]

@@ -1,6 +1,7 @@
 """The progress bar: rich's, on one line of 80 columns."""
 
 from math import inf
+from time import monotonic
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -21,13 +22,17 @@ from vae_lab.training.module import VAEModule
 BESIDE = 70
 """Columns that all but the bar itself may take."""
 
+EVERY = 0.2
+"""Seconds between two looks of the bar, at least: to draw it costs as much as a small step."""
+
 
 class Progress(RichProgressBar):
     """Epochs counted from 1, batches, time, and the ELBO if finite; validation has no own bar."""
 
     def __init__(self, refresh_rate: Natural = 10) -> None:
-        """`refresh_rate` is in batches."""
+        """`refresh_rate` is in batches; the bar is drawn five times a second at most."""
         super().__init__(refresh_rate, theme=RichProgressBarTheme(metrics_format=".5g"))
+        self._drawn = -inf
 
     def configure_columns(self, trainer: Trainer) -> list[ProgressColumn]:
         width = max(5, min(40, Console().width - BESIDE))
@@ -50,7 +55,9 @@ class Progress(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Now and then: what is shown is read from the device, for which training would wait."""
-        if self.is_enabled and ((batch_idx + 1) % self.refresh_rate == 0 or trainer.is_last_batch):
+        is_due = (batch_idx + 1) % self.refresh_rate == 0 and monotonic() - self._drawn >= EVERY
+        if self.is_enabled and (is_due or trainer.is_last_batch):
+            self._drawn = monotonic()
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:

@@ -124,7 +124,7 @@ class OptimizerBounds:
 
 
 class SchedulerBounds:
-    """Of torch's schedules, which are stepped once an epoch."""
+    """Of torch's schedules, which are stepped once an epoch; and of `PerStep`, once a step."""
 
     T_max: Count
     T_0: Count

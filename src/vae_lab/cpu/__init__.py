@@ -1,4 +1,4 @@
-"""What makes a CPU fast and changes no result: how threads wait, who multiplies, what is kept."""
+"""What makes a CPU fast: how threads wait, who multiplies, what is kept. Last bits change at most."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

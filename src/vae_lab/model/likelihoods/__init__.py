@@ -5,8 +5,8 @@ from vae_lab.model.likelihoods.bernoulli import Bernoulli, BernoulliGrey
 from vae_lab.model.likelihoods.categorical import Categorical
 from vae_lab.model.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from vae_lab.model.likelihoods.discretized_logistic import DiscretizedLogistic
+from vae_lab.model.likelihoods.discretized_logistic_mixture import DiscretizedLogisticMixture
 from vae_lab.model.likelihoods.gaussian import Gaussian
-from vae_lab.model.likelihoods.mixture_of_logistics import MixtureOfLogistics
 from vae_lab.model.likelihoods.sigma import FixedSigma, LearnedSigma, OptimalSigma, Sigma
 
 __all__ = [
@@ -15,11 +15,11 @@ __all__ = [
     "Categorical",
     "ContinuousBernoulli",
     "DiscretizedLogistic",
+    "DiscretizedLogisticMixture",
     "FixedSigma",
     "Gaussian",
     "LearnedSigma",
     "Likelihood",
-    "MixtureOfLogistics",
     "OptimalSigma",
     "Sigma",
 ]

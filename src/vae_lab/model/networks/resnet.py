@@ -81,7 +81,8 @@ class ResNetEncoder(Network):
             channels: Of each resolution, the largest image first.
             blocks: Residual blocks at each resolution.
             widths: Of the dense layers that follow.
-            activation: Before each convolution but the first, and around the dense layers.
+            activation: Before each convolution but the first, before the dense layers and between
+                them.
             init: Its first weights: see `initialise`. Blocks begin as the identity with any.
         """
         what = "the resnet encoder"

@@ -16,7 +16,7 @@ from vae_lab.support import Support
 from vae_lab.trace import Shape
 
 
-class MixtureOfLogistics(Likelihood, ElementwiseFamily):
+class DiscretizedLogisticMixture(Likelihood, ElementwiseFamily):
     """p(x|z) = prod_i sum_k w_ik P_ik(x_i), each P a discretised logistic, for 8-bit images.
 
     Every value has weights, locations and scales of its own. Given z the colours of a pixel are
