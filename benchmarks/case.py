@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 class Case:
     """Train a VAE of so many units for a few epochs, score images under one, or only start.
 
-    The loss of a training is that of tutorials for all: cross-entropy on grey pixels plus the KL, nats per image.
+    The loss of a training is that of tutorials for all: cross-entropy on grey pixels plus the KL,
+    nats per image.
     """
 
     model: str  # of `models.MODELS`; "digits" where only the start counts

@@ -18,11 +18,11 @@ from vae_lab.model.likelihoods import (
     Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
+    DiscretizedLogisticMixture,
     FixedSigma,
     Gaussian,
     LearnedSigma,
     Likelihood,
-    DiscretizedLogisticMixture,
     OptimalSigma,
 )
 from vae_lab.model.posteriors import DiagonalGaussian

@@ -15,9 +15,9 @@ from vae_lab.model.likelihoods import (
     Categorical,
     ContinuousBernoulli,
     DiscretizedLogistic,
+    DiscretizedLogisticMixture,
     Gaussian,
     LearnedSigma,
-    DiscretizedLogisticMixture,
 )
 from vae_lab.model.priors import ClassGaussian, ClassMeans, StandardNormal
 from vae_lab.objectives import elbo

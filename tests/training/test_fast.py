@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK
+from conftest import QUICK, SMALL
 from parts import ENCODERS, batch, vae
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -97,6 +97,28 @@ def test_what_is_noted_and_settled_is_what_would_have_been_added() -> None:
     later.reset()
     later.settle()
     assert later.count == 0
+
+
+def test_an_epoch_is_the_mean_of_all_its_steps_whoever_asks_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The figures' callback computes the epoch's metrics before they are logged."""
+    losses, step = [], VAEModule.training_step
+
+    def noted(self: VAEModule, batch: Any, batch_idx: int) -> Any:
+        loss = step(self, batch, batch_idx)
+        losses.append(float(loss.detach()) * len(batch.x))
+        return loss
+
+    monkeypatch.setattr(VAEModule, "training_step", noted)
+    asked = [o for o in QUICK if not o.startswith("callbacks.figures")]
+    items = 32 * (LOG_EVERY + 9) + 7  # so that steps are left after the last look but one
+    run = train(
+        [*asked, *SMALL, "data.batch_size=32", f"data.limit={items}", "test=false",
+         f"hydra.run.dir={tmp_path / 'run'}"], quiet=True,
+    )  # fmt: skip
+    assert len(losses) == LOG_EVERY + 10
+    assert run.metrics["train/objective"] == pytest.approx(-sum(losses) / items, rel=1e-5)
 
 
 def test_the_guard_names_the_first_bad_step_when_asked() -> None:

@@ -55,10 +55,13 @@ class Progress(RichProgressBar):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Now and then: what is shown is read from the device, for which training would wait."""
-        is_due = (batch_idx + 1) % self.refresh_rate == 0 and monotonic() - self._drawn >= EVERY
-        if self.is_enabled and (is_due or trainer.is_last_batch):
-            self._drawn = monotonic()
+        if not self.is_enabled or (
+            (batch_idx + 1) % self.refresh_rate and not trainer.is_last_batch
+        ):
+            return
+        if trainer.is_last_batch or monotonic() - self._drawn >= EVERY:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+            self._drawn = monotonic()
 
     def on_validation_batch_start(self, *args: Any, **kwargs: Any) -> None:
         """One line: what would add another adds none."""

@@ -1,4 +1,4 @@
-"""What makes a CPU fast: how threads wait, who multiplies, what is kept. Last bits change at most."""
+"""What makes a CPU fast, and changes last bits at most: threads, products, memory."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

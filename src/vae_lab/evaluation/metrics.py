@@ -67,6 +67,7 @@ class BoundMetrics(Metric):
             self._add(*(torch.cat(part, -1) for part in zip(*self._noted, strict=True)))
             self._noted.clear()
             self._update_count += 1
+            self._computed = None  # torchmetrics keeps what it has computed until the next update
 
     def reset(self) -> None:
         """Forget all batches, those that were kept too."""
@@ -85,6 +86,7 @@ class BoundMetrics(Metric):
 
     def compute(self) -> dict[str, Tensor]:
         """Each name's mean over all items so far, and `elbo_standard_error`, where they exist."""
+        assert not self._noted, "settle before"
         averages = self.total / self.count
         found = dict(zip(self.NAMES, averages.float(), strict=True))
         if found["elbo"].isfinite():

@@ -129,6 +129,7 @@ class VAEModule(LeanModule):
             self._bounds("train").settle()
         if not self.trainer.is_last_batch:
             return
+        self._bounds("train").settle()  # callbacks compute it before this module does
         with (
             torch.no_grad(),
             full_weights(self.trainer),
