@@ -7,7 +7,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from parts import Weighed, datamodule, run, same, trainer, training
+from parts import QUICK, SMALL, Weighed, datamodule, run, same, trainer, training
 from torch import Tensor, nn
 
 from vae_lab import InputError, train
@@ -159,3 +159,13 @@ def test_training_without_an_end_is_refused(tmp_path: Path, length: str) -> None
     with pytest.raises(InputError, match=said):
         run(tmp_path / "run", length, "+trainer.max_time='00:00:00:01'")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_limit_of_time_is_told_what_it_does_to_the_rate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "which trainer.max_time may cut off"
+    for scheduler, times in (("hold_then_linear", 1), ("none", 0)):
+        folder, limit = tmp_path / scheduler, "+trainer.max_time='00:01:00:00'"
+        train([*QUICK, *SMALL, f"scheduler={scheduler}", limit, f"hydra.run.dir={folder}"])
+        assert " ".join(capsys.readouterr().out.split()).count(said) == times

@@ -164,7 +164,7 @@ def _rehearse(module: VAEModule, has_val: bool, has_end: bool) -> None:
         if isinstance(scheduler, PerStep) and not has_end:
             raise InputError(
                 f"{type(scheduler).__name__} follows training to its end, and this one has none: "
-                "set trainer.max_epochs or trainer.max_steps, or say scheduler=none."
+                "set trainer.max_epochs or trainer.max_steps; a new run may say scheduler=none."
             )
         if scheduler is not None and not isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step()

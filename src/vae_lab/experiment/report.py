@@ -13,6 +13,7 @@ from vae_lab.objectives import WeightedKL
 from vae_lab.support import Support
 from vae_lab.terminal import say
 from vae_lab.training.module import VAEModule
+from vae_lab.training.schedules import is_per_step
 
 COLLAPSED = 0.1
 """A rate below it, in nats, is that of a posterior that does not depend on x."""
@@ -39,6 +40,11 @@ def announcement(job: Job) -> list[str]:
     elif cfg.init_from is not None:
         lines.append(f"Starts from the weights of {cfg.init_from}.")
     lines += _global_batch(job)
+    if cfg.trainer.get("max_time") is not None and is_per_step(module.scheduler):
+        lines.append(
+            "The learning rate falls towards the end of trainer.max_epochs, which trainer.max_time "
+            "may cut off: set these to what the time allows."
+        )
     if cfg.ema:
         lines.append(
             f"EMA of weights, decay warming up to {cfg.ema.decay}: validated, selected, tested and "

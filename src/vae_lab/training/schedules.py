@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Annotated, Any
 
 from annotated_types import Ge, Lt
@@ -35,6 +36,11 @@ class PerStep(LRScheduler, ABC):
     def get_lr(self) -> list[Any]:
         factor = self.factor(min(self.last_epoch / self.num_steps, 1.0))
         return [rate * factor for rate in self.base_lrs]
+
+
+def is_per_step(scheduler: object) -> bool:
+    """Whether a scheduler that lacks only its optimiser is a `PerStep`."""
+    return isinstance(scheduler, partial) and issubclass(scheduler.func, PerStep)
 
 
 def steps_in_all(trainer: Trainer) -> float:
