@@ -260,7 +260,7 @@ def test_labels_that_matter_cost_nats_when_shuffled(
     )
     assert far["value"] - floor["value"] > 2 * far["standard_error"] > 0
     assert report["estimates"]["classifier_accuracy_samples_fitted_prior"]["value"] > 0.8
-    assert len(report["notes"]) == 4  # on the classifier, distances, the fitted prior, the probes
+    assert len(report["notes"]) == 5  # on the fitted bound, classifier, distances, prior, probes
 
 
 def test_a_model_without_labels_is_compared_with_test_images_by_option(

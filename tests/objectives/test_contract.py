@@ -1,6 +1,7 @@
 """What holds for every objective below conf/, whatever it is."""
 
 from dataclasses import replace
+from functools import partial
 from math import inf
 
 import pytest
@@ -11,6 +12,8 @@ from vae_lab.config.build import instance
 from vae_lab.config.compose import compose_config
 from vae_lab.estimators import Pathwise
 from vae_lab.model.context import Context
+from vae_lab.model.posteriors import VectorQuantised
+from vae_lab.model.priors import UniformCodes
 from vae_lab.objectives import Objective, elbo
 from vae_lab.trace import Trace
 
@@ -24,7 +27,12 @@ NEUTRAL = {  # the setting at which one is the ELBO
     "info_vae": ["alpha=0", "lambda_=1"],
     "dip_i": ["lambda_od=0", "lambda_d=0"],
     "dip_ii": ["lambda_od=0", "lambda_d=0"],
+    "vq": ["commitment=0"],
 }
+CODES = partial(
+    vae, posterior=partial(VectorQuantised, codes=8), prior=UniformCodes, z_shape=(2, 3)
+)
+MODELS = {"vq": CODES}  # the others serve any
 
 
 def built(choice: str, context: Context, *settings: str) -> Objective:
@@ -39,7 +47,7 @@ def at(epoch: float) -> torch.Tensor:
 
 @pytest.mark.parametrize("choice", choices("objective"))
 def test_an_objective_keeps_its_promises(choice: str) -> None:
-    model = vae()
+    model = MODELS.get(choice, vae)()
     objective = built(choice, model.context())
     trace: Trace = model(batch((1, 8, 8)), Pathwise(DRAWS).draw)
     values = objective.values(trace, at(0.5))
@@ -58,7 +66,7 @@ def test_an_objective_keeps_its_promises(choice: str) -> None:
 
 @pytest.mark.parametrize("choice", choices("objective"))
 def test_what_reads_no_batch_gives_each_datum_its_own_value(choice: str) -> None:
-    model = vae()
+    model = MODELS.get(choice, vae)()
     objective = built(choice, model.context())
     trace: Trace = model(batch((1, 8, 8)), Pathwise(DRAWS).draw)
     latent = trace.latents[0]
@@ -73,7 +81,7 @@ def test_what_reads_no_batch_gives_each_datum_its_own_value(choice: str) -> None
 
 @pytest.mark.parametrize("choice", NEUTRAL)
 def test_at_its_neutral_setting_it_is_the_elbo(choice: str) -> None:
-    model = vae()
+    model = MODELS.get(choice, vae)()
     objective = built(choice, model.context(), *NEUTRAL[choice])
     trace: Trace = model(batch((1, 8, 8)), Pathwise(DRAWS).draw)
     torch.testing.assert_close(objective(trace, at(inf)).mean(), elbo(trace).mean())

@@ -26,7 +26,7 @@ from vae_lab.evaluation.evidence import memory_for
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
 from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
-from vae_lab.model.sampler import Sampler
+from vae_lab.model.priors.standardized import Standardized
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit, device_name, versions
@@ -63,7 +63,7 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
     settings = settings_from(asked, ScoreSettings)
     device = device_of(asked, "evaluate")
     trained = load(path, device)
-    fitted, not_judged = _fitted_sampler(trained)
+    fitted, not_judged = _fitted_prior(trained)
     data = run_data(trained, asked, "evaluate")
     if not len(data.splits["test"]):
         raise InputError("the run kept no test split: train with data.test_size above 0.")
@@ -95,10 +95,10 @@ def _evaluate(path: Path, asked: DictConfig) -> None:
     _print(report, scores.draws, out)
 
 
-def _fitted_sampler(trained: TrainedVAE) -> tuple[Sampler | None, list[str]]:
-    """From the prior fitted afterwards, if one was; a note where it is of no use here."""
+def _fitted_prior(trained: TrainedVAE) -> tuple[Standardized | None, list[str]]:
+    """The prior fitted afterwards, if one was; a note where it is of no use here."""
     try:
-        return trained.fitted_sampler, []
+        return trained.fitted_prior, []
     except InputError as error:
         return None, [f"the prior that was fitted afterwards is not judged: {error}"]
 

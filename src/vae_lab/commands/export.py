@@ -10,6 +10,7 @@ from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.config.settings import ExportSettings, check_settings
 from vae_lab.export.formats import export
 from vae_lab.storage.checkpoint import run_folder
+from vae_lab.storage.prior_file import prior_path
 from vae_lab.terminal import say
 from vae_lab.trained import load
 
@@ -30,3 +31,8 @@ def export_task(cfg: DictConfig) -> None:
     console = Console()
     console.print(table)
     say(console, f"Written: {out}, with config.json")
+    if prior_path(run_folder(path)).exists():
+        say(
+            console,
+            "Not the prior fitted afterwards, prior.ckpt: vae_lab.load(RUN) samples from it.",
+        )

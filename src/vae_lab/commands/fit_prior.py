@@ -95,16 +95,20 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     torch.manual_seed(settings.seed)
     parts: Any = OmegaConf.to_container(cfg.model, resolve=True)
     config = parts.get("prior")
-    prior = build.prior(config, Context(model.x_shape, model.num_classes, model.z_shape)).to(device)
+    context = Context(model.x_shape, model.num_classes, model.z_shape, posterior=model.posterior)
+    prior = build.prior(config, context).to(device)
     out = prior_path(run_folder(path))
     figure = out.parent / "evaluation" / "samples_prior.png"
     check_place(out, figure, fix=ELSEWHERE)
     data = run_data(trained, asked, "fit_prior")
+    is_code = _is_discrete(model, data, prior, device)
     train, held_out = _draws(model, data, settings, device)
-    _check_kinds(model, data, prior, device)
-    plain = Standardized(StandardNormal(Context(model.x_shape, None, model.z_shape))).to(device)
-    for each in (plain, prior):
-        each.standardize(train.z)
+    priors: dict[str, PriorOf] = {f"the model's own, {type(model.prior).__name__}": model.p_z}
+    if not is_code:  # discrete ones have no units
+        plain = Standardized(StandardNormal(Context(model.x_shape, None, model.z_shape)))
+        priors["a Gaussian, unit by unit"] = plain.to(device)
+        for each in (plain, prior):
+            each.standardize(train.z)
     say(console, f"{len(train.z)} codes of {trained.record['config']['name']}, {path.name}")
     with console.status("") as status:
         with explained(lambda error: out_of_memory(error, lower=SIZES)):
@@ -112,13 +116,9 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
                 prior, train, held_out, settings,
                 lambda e, value: status.update(f"epoch {e} of {settings.epochs}: {value:.2f} nats"),
             )  # fmt: skip
-    priors: dict[str, PriorOf] = {
-        f"the model's own, {type(model.prior).__name__}": model.p_z,
-        "a Gaussian, unit by unit": plain,
-        f"fitted, {type(prior.prior).__name__}": prior,
-    }
+    priors[f"fitted, {type(prior.prior).__name__}"] = prior
     nll = {name: mean_estimate(nll_of_all(p, held_out), "nats") for name, p in priors.items()}
-    own, _, fitted = nll.values()
+    own, *_, fitted = nll.values()
     _check_better(own, fitted)
     with explained(partial(cannot_write, out, ELSEWHERE)):
         if len(model.x_shape) == 3:
@@ -151,14 +151,19 @@ def _draws(
     return train, held_out
 
 
-def _check_kinds(
+def _is_discrete(
     model: VAE, data: ImageDataModule, prior: Standardized, device: torch.device
-) -> None:
+) -> bool:
+    """Whether the codes are. Raises InputError where the prior is of the other kind."""
     some = data.random_items("train", 2, device, seed=0)
-    if is_discrete(model.q_z(some.x, some.y)):
-        raise InputError("z is discrete here: a prior is fitted to continuous codes alone.")
-    if is_discrete(prior.prior(some.y)):
-        raise InputError("this prior is discrete, the codes are not: choose another model/prior.")
+    of_codes = is_discrete(model.q_z(some.x, some.y))
+    if of_codes == is_discrete(prior.prior(some.y)):
+        return of_codes
+    if of_codes:
+        raise InputError(
+            "the codes are discrete, this prior is not: say model/prior=autoregressive."
+        )
+    raise InputError("this prior is discrete, the codes are not: choose another model/prior.")
 
 
 def _check_better(own: Estimate, fitted: Estimate) -> None:

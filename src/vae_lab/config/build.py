@@ -22,6 +22,7 @@ from vae_lab.data import DataSettings, ImageDataModule, Source
 from vae_lab.errors import InputError, explained, one_line, out_of_memory
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.context import Context
+from vae_lab.model.family import CodeFamily
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.model.priors import Prior
 from vae_lab.model.priors.standardized import Standardized
@@ -94,6 +95,8 @@ def prior(cfg: Any, context: Context) -> Standardized:
         raise InputError("model.prior must be a part: say, for example, model/prior=mixture.")
     check_parts(cfg, "model.prior", packages=("vae_lab",), late=True)
     kind = locate(cfg["_target_"])
+    is_code = isinstance(context.posterior, CodeFamily)
+    fix = "say model/prior=" + ("autoregressive" if is_code else "mixture or flow")
     if not issubclass(kind, Prior):
         raise InputError(f"model.prior._target_ {kind.__name__} is not a prior.")
     try:
@@ -101,14 +104,13 @@ def prior(cfg: Any, context: Context) -> Standardized:
     except InputError as error:  # whose fix, such as another model.z_shape, is for a training
         why = str(error).partition(": ")[0].rstrip(".")
         raise InputError(
-            f"{kind.__name__} cannot be fitted to this model's codes ({why}): say "
-            "model/prior=mixture or flow."
+            f"{kind.__name__} cannot be fitted to this model's codes ({why}): {fix}."
         ) from error
     except Exception as error:
         exhausted = out_of_memory(error, lower="model.prior.components, or its other sizes")
         raise exhausted or _cannot_build("model.prior", error) from error
     if not any(weight.requires_grad for weight in built.parameters()):
-        raise InputError(f"{kind.__name__} has nothing to fit: say model/prior=mixture or flow.")
+        raise InputError(f"{kind.__name__} has nothing to fit: {fix}.")
     return Standardized(built)
 
 

@@ -36,7 +36,7 @@ def prior_beside(path: Path, model: LatentVariableModel) -> Standardized | None:
     if not place.exists() or not isinstance(model, VAE):
         return None
     content = read_prior(place, digest_of(model.state_dict()))
-    context = Context(model.x_shape, model.num_classes, model.z_shape)
+    context = Context(model.x_shape, model.num_classes, model.z_shape, posterior=model.posterior)
     built = build.prior(content["prior"], context)
     with explained(lambda error: InputError(f"{place} is of another prior: fit it anew.")):
         built.load_state_dict(content["state_dict"])

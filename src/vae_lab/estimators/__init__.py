@@ -6,6 +6,7 @@ from vae_lab.estimators.pathwise import Pathwise
 from vae_lab.estimators.sampled import sampled
 from vae_lab.estimators.score_function import ScoreFunction
 from vae_lab.estimators.stl import StickingTheLanding
+from vae_lab.estimators.straight_through import StraightThrough
 
 __all__ = [
     "DoublyReparameterised",
@@ -13,5 +14,6 @@ __all__ = [
     "Pathwise",
     "ScoreFunction",
     "StickingTheLanding",
+    "StraightThrough",
     "sampled",
 ]

@@ -13,15 +13,19 @@ from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import draw_counts
+from vae_lab.evaluation.codebook import code_use
 from vae_lab.evaluation.codes import MOST_ENCODED, PROBED_WITH_LABELS, Codes, code_estimates
 from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
+from vae_lab.evaluation.fitted import NOTE, bound_under
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
-from vae_lab.model import LatentVariableModel
-from vae_lab.model.sampler import Sampler, from_own_prior
+from vae_lab.model import VAE, LatentVariableModel
+from vae_lab.model.distributions.quantised import Quantised
+from vae_lab.model.priors.standardized import Standardized
+from vae_lab.model.sampler import Sampler, from_fitted_prior, from_own_prior
 from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
@@ -30,6 +34,7 @@ NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
 NO_ELBO = "the posterior is a point mass: there is no ELBO, no rate and no NLL to compare"
+ONE_CODE = "q(z|x) is all on one code, so that all its draws weigh alike: the NLL is the -ELBO"
 
 SQUARED = "squared, a pixel"
 """The unit of the reconstruction error: of pixels in [0, 1], as they were prepared."""
@@ -85,7 +90,7 @@ def score(
     preparation: Preparation,
     data: ImageDataModule,
     settings: ScoreSettings,
-    fitted: Sampler | None = None,
+    fitted: Standardized | None = None,
 ) -> Scores:
     """Score a model on the test split.
 
@@ -94,7 +99,8 @@ def score(
         preparation: From pixels to the model's x: bits per dimension depend on it.
         data: Those that the model was trained with.
         settings: How.
-        fitted: From a prior that was fitted afterwards: its samples are judged beside the model's.
+        fitted: A prior that was fitted afterwards to the codes of the model, a VAE: its samples
+            are judged beside the model's, and so is the bound under it.
     """
     support, seed, memory = model.likelihood.support, settings.seed, settings.memory_mib
     device = next(model.parameters()).device
@@ -109,7 +115,8 @@ def score(
         some: Trace = model(next(iter(batches()))[:1], sampled(1))
     has_elbo = some.has_elbo
     incomparable = [NOT_A_LIKELIHOOD] * (support is Support.GREY) + [NO_ELBO] * (not has_elbo)
-    num_draws = 1 if incomparable else settings.num_draws
+    is_certain = all(isinstance(latent.q, Quantised) for latent in some.latents)
+    num_draws = 1 if incomparable or is_certain else settings.num_draws
     scored = evidence(model, batches(), num_draws, memory, seed)
     bar = track(
         scored, f"{count} items, {num_draws} draws", total, disable=not settings.progress,
@@ -133,20 +140,27 @@ def score(
             per_dim = error and error / (dims * math.log(2))
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
     estimates["active_units"] = active_units(every.means, seed)
+    estimates |= code_use(model, every.codes)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None and has_elbo:
         others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
+    sampler: Sampler | None = None
+    under: dict[str, Estimate] = {}
+    if fitted is not None:
+        assert isinstance(model, VAE)  # whose codes it was fitted to
+        sampler = from_fitted_prior(model, fitted)
+        under = bound_under(fitted, model, batches(), preparation.dequantize, seed)
     judged = judge(
-        from_own_prior(model), fitted, data, settings.samples_per_class, settings.frechet,
+        from_own_prior(model), sampler, data, settings.samples_per_class, settings.frechet,
         settings.limit, seed,
     )  # fmt: skip
     test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
     known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
-    estimates |= judged.estimates | known
-    notes = [*incomparable, *judged.notes]
+    estimates |= under | judged.estimates | known
+    notes = [*incomparable, *[ONE_CODE] * is_certain, *[NOTE] * bool(under), *judged.notes]
     if model.reads_labels and known:
         notes.append(PROBED_WITH_LABELS)
     check, tightening = None, {}

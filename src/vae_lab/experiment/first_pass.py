@@ -23,6 +23,7 @@ def first_pass(module: VAEModule, batch: Batch) -> Trace:
     for latent in trace.latents:
         _check_same_kind(latent)
         _check_prior_reaches(latent.p)
+        _check_same_codes(latent)
     outcome = step(module.model, module.objective, module.estimator, batch, torch.tensor(0.0))
     with torch.no_grad():
         at_rest = module.objective(outcome.trace, torch.tensor(torch.inf))  # as validation asks it
@@ -68,6 +69,15 @@ def _check_prior_reaches(p: Distribution) -> None:
         raise InputError(
             "the prior leaves out all but a part of z, where log p(z) would be -inf: choose "
             "model/prior=standard_normal, or a posterior that reaches everywhere."
+        )
+
+
+def _check_same_codes(latent: Latent) -> None:
+    """One-hot rows are no codes of a codebook, though a prior over them gives these a log p too."""
+    if is_discrete(latent.q) and not bool(latent.p.support.check(latent.z).all()):  # type: ignore[union-attr]
+        raise InputError(
+            "the prior is over other codes than the posterior: choose another model/prior, such as "
+            "uniform_codes or uniform_categorical."
         )
 
 

@@ -110,6 +110,8 @@ def report(
         "bits_per_dim": "",
         "active_units": f" of {module.model.num_units}",
         "objective": f" ({module.trained}), nats",
+        "codebook_use": ", a share",
+        "codebook_perplexity": ", codes",
     }
     for name, value in metrics.items():
         split, _, metric = name.partition("/")

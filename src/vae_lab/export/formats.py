@@ -45,7 +45,15 @@ class Subject:
 
     @cached_property
     def traced(self) -> dict[str, ExportedProgram]:
-        """Encoder and decoder as programs. Raises InputError for one that draws random numbers."""
+        """Encoder and decoder as programs.
+
+        Raises InputError for one that draws random numbers, and where z is drawn value by value.
+        """
+        if self.model.prior.draws_in_steps:
+            raise InputError(
+                f"{type(self.model.prior).__name__} draws z value by value, which no fixed "
+                "function does: export the weights alone, export.formats=[safetensors]."
+            )
         plain = deepcopy(self.model).to(memory_format=torch.contiguous_format)  # else torch warns
         parts = programs.parts(plain)
         return {name: programs.traced(part, self.cases[name][0]) for name, part in parts.items()}

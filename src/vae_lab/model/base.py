@@ -53,6 +53,10 @@ class LatentVariableModel(nn.Module, ABC):
     def reconstruct(self, batch: Batch) -> Distribution:
         """p(x|z) at the centre of each datum's posterior, batch shape (B,)."""
 
+    def observe(self, trace: Trace) -> None:
+        """See the trace of one training step, for parts that are fitted in closed form."""
+        self.likelihood.observe(trace.x, trace.p_x)
+
     def context(self) -> Context:
         """What parts that are built after the model may know of it."""
         return Context(self.x_shape, self.num_classes)

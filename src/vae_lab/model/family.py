@@ -31,6 +31,14 @@ class Family(nn.Module, ABC):
     def distribution(self, params: Tensor) -> Distribution:
         """The distribution these parameters, (*batch, *param_shape), stand for."""
 
+    def observe(self, value: Tensor, p: Distribution) -> None:
+        """See one training batch after its pass: values, (S, B, *event) or (B, *event), with p.
+
+        For what is fitted in closed form, in `refit` or at once. A step that is skipped is seen
+        too, so that not all it says need be finite.
+        """
+        return
+
 
 class ElementwiseFamily(Family, ABC):
     """A family that takes the same number of parameters for every value of the event."""
@@ -53,6 +61,23 @@ class ElementwiseFamily(Family, ABC):
         grown = -len(self.event_shape)
         pieces = params.unflatten(grown, (self.params_per_value, self.event_shape[0]))
         return pieces.movedim(grown - 1, -1)
+
+
+class CodeFamily(Family, ABC):
+    """A family over codes: z is M positions of one of K codes each, as good as M whole numbers."""
+
+    num_positions: int
+    """M."""
+    num_codes: int
+    """K, at each position."""
+
+    @abstractmethod
+    def indices_of(self, z: Tensor) -> Tensor:
+        """Which code each position holds, (*batch, *event_shape) -> (*batch, M) of 0..K-1."""
+
+    @abstractmethod
+    def codes_of(self, indices: Tensor) -> Tensor:
+        """The z of such indices, (*batch, M) -> (*batch, *event_shape)."""
 
 
 def soft_bound(value: Tensor, bound: float) -> Tensor:

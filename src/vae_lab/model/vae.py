@@ -107,6 +107,11 @@ class VAE(LatentVariableModel):
     def reconstruct(self, batch: Batch) -> Distribution:
         return self.p_x(centre(self.q_z(batch.x, batch.y)), batch.y)
 
+    def observe(self, trace: Trace) -> None:
+        super().observe(trace)
+        (latent,) = trace.latents
+        self.posterior.observe(latent.z, latent.q)
+
     def context(self) -> Context:
         return Context(
             self.x_shape, self.num_classes, self.z_shape,

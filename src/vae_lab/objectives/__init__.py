@@ -10,12 +10,14 @@ from vae_lab.objectives.info_vae import InfoVAE
 from vae_lab.objectives.iwae import IWAE, iwae
 from vae_lab.objectives.reconstruction import Reconstruction
 from vae_lab.objectives.schedules import Constant, Cyclical, LinearWarmup, Schedule
+from vae_lab.objectives.vq import VQ
 
 __all__ = [
     "DIPI",
     "DIPII",
     "ELBO",
     "IWAE",
+    "VQ",
     "BetaTC",
     "Capacity",
     "Constant",

@@ -16,6 +16,7 @@ from vae_lab.distributed.group import from_every_rank
 from vae_lab.distributed.sharding import full_weights
 from vae_lab.errors import InputError
 from vae_lab.estimators import Estimator, sampled
+from vae_lab.evaluation.codebook import CodeUse
 from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
 from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import Objective, elbo
@@ -76,6 +77,7 @@ class VAEModule(LeanModule):
         splits = ("train", "val", "test")
         self.bounds = nn.ModuleDict({f"of_{split}": BoundMetrics() for split in splits})
         self.units = LatentUnits(model.num_units)  # of the evaluation under way
+        self.code_use = CodeUse(model.context())  # likewise
         self.latest_elbo: Tensor | None = None
         """A training batch's mean, in nats, now and then: for the progress bar."""
         self._started, self._seconds_before = time.monotonic(), 0.0
@@ -114,7 +116,7 @@ class VAEModule(LeanModule):
         reseed(self.device, self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
         outcome = step(self.model, self.objective, self.estimator, batch, self._now())
         loss = -outcome.surrogate.mean()
-        self.model.likelihood.observe(batch.x, outcome.trace.p_x)
+        self.model.observe(outcome.trace)
         self.estimator.observe(outcome.values.detach())
         self._bounds("train").note(outcome.trace, outcome.objective)
         self.guard.note_step(loss, self.global_step)
@@ -164,6 +166,7 @@ class VAEModule(LeanModule):
         self.guard.note(objective.mean(), self.global_step)
         self._bounds(split).update(trace, objective)
         self.units.update(trace)
+        self.code_use.update(trace)
 
     def _evaluate(self, batch: Batch) -> tuple[Trace, Tensor]:
         """A pass of plain draws, as many as training takes, and its objective at rest, (B,)."""
@@ -192,7 +195,9 @@ class VAEModule(LeanModule):
             found["elbo_standard_error"] = error
         if split != "train":  # the centre of a posterior is no business of a training step
             found["active_units"] = self.units.compute()["active"].sum()
+            found |= self.code_use.compute()
             self.units.reset()
+            self.code_use.reset()
         for name, value in found.items():
             metric = f"{split}/{name}"
             self.log(metric, value, prog_bar=metric == self.monitor, sync_dist=True)

@@ -26,8 +26,8 @@ class Gaussian(Likelihood, ElementwiseFamily):
         mean = params.sigmoid()
         return diagonal_normal(mean, self.sigma().expand_as(mean), len(self.event_shape))
 
-    def observe(self, x: Tensor, p_x: Distribution) -> None:
-        self.sigma.observe(x - p_x.mean)
+    def observe(self, value: Tensor, p: Distribution) -> None:
+        self.sigma.observe(value - p.mean)
 
     def refit(self) -> None:
         self.sigma.refit()

@@ -16,6 +16,8 @@ class Prior(nn.Module, ABC):
     """p(z), or p(z|y). Built late: the model tells it where it stands."""
 
     reads_labels: ClassVar[bool]
+    draws_in_steps: ClassVar[bool] = False
+    """Whether a draw is made value by value, each from those before: no fixed program does that."""
 
     def __init__(self, context: Context) -> None:
         """`context` is what the model tells. Raises InputError where z has several layers."""

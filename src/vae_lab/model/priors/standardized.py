@@ -6,13 +6,14 @@ from torch.distributions import AffineTransform, Distribution, TransformedDistri
 
 from vae_lab.errors import InputError
 from vae_lab.model.priors.base import Prior
-from vae_lab.trace import full_precision
+from vae_lab.trace import full_precision, is_discrete
 
 
 class Standardized(nn.Module):
     """z = loc + scale * u, with u from a prior: what a code's units are measured in is taken out.
 
-    So that a prior which starts near N(0, I) starts near the codes of any model.
+    So that a prior which starts near N(0, I) starts near the codes of any model. Discrete codes
+    have no units: there z = u.
     """
 
     loc: Tensor
@@ -31,7 +32,7 @@ class Standardized(nn.Module):
         return self.prior.reads_labels
 
     def standardize(self, z: Tensor) -> None:
-        """Take location and scale of every unit from codes, (N, *Z).
+        """Take location and scale of every unit from continuous codes, (N, *Z).
 
         Raises InputError for fewer than two, which have no scale.
         """
@@ -50,5 +51,8 @@ class Standardized(nn.Module):
     @full_precision
     def forward(self, y: Tensor | None) -> Distribution:
         """The prior over z, batch shape () or, for labels y (B,), (B,)."""
+        p = self.prior(y)
+        if is_discrete(p):
+            return p
         affine = AffineTransform(self.loc, self.scale, event_dim=self.loc.dim())
-        return TransformedDistribution(self.prior(y), [affine], validate_args=False)
+        return TransformedDistribution(p, [affine], validate_args=False)
