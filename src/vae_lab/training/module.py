@@ -114,7 +114,7 @@ class VAEModule(LeanModule):
         reseed(self.device, self.seed, "noise", self.current_epoch, batch_idx, self.global_rank)
         outcome = step(self.model, self.objective, self.estimator, batch, self._now())
         loss = -outcome.surrogate.mean()
-        self.model.likelihood.observe(batch.x, outcome.trace.p_x)
+        self.model.likelihood.observe(outcome.trace.x, outcome.trace.p_x)
         self.estimator.observe(outcome.values.detach())
         self._bounds("train").note(outcome.trace, outcome.objective)
         self.guard.note_step(loss, self.global_step)
@@ -181,8 +181,8 @@ class VAEModule(LeanModule):
         self.guard.check(self.current_epoch)
         self._bounds(split).settle()
         found = self._bounds(split).compute()
-        dims = torch.Size(self.model.x_shape).numel()
-        support = self.model.likelihood.support
+        likelihood = self.model.likelihood
+        dims, support = math.prod(likelihood.event_shape), likelihood.support
         if "elbo" in found:
             bits = bits_per_dim(-float(found["elbo"]), dims, support, self.dequantized)
             if bits is not None:
@@ -190,7 +190,7 @@ class VAEModule(LeanModule):
         error = found.pop("elbo_standard_error", None)
         if split == "test" and error is not None and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
-        if split != "train":  # the centre of a posterior is no business of a training step
+        if split != "train" and self.model.num_units:  # no step of training computes a centre
             found["active_units"] = self.units.compute()["active"].sum()
             self.units.reset()
         for name, value in found.items():
