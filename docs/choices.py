@@ -25,8 +25,8 @@ def chosen(path: Path) -> dict[str, str | None]:
 def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Each group that these YAMLs of a folder choose from, and the rest of its row.
 
-    That is whose group it is, where not of all, and its options, the default first. A group is
-    followed by those within it.
+    That is whose group it is, or whose not, where not of all, and its options, the default first.
+    A group is followed by those within it.
     """
     groups = {option: chosen(folder / f"{option}.yaml") for option in options}
     for group in dict.fromkeys(group for inside in groups.values() for group in inside):
@@ -34,7 +34,10 @@ def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str,
         default, within = groups[owners[0]][group], folder / group
         names = sorted(path.stem for path in within.glob("[!_]*.yaml"))
         names.sort(key=lambda option: option != default)
-        of = f" (of {_code(owners)})" if len(owners) < len(groups) else ""
+        others = [option for option in groups if option not in owners]
+        of = f" (of {_code(owners)})" if others else ""
+        if 0 < len(others) < len(owners):
+            of = f" (not of {_code(others)})"
         if names != ["default"]:
             yield f"`{name}{group}`", f"{of} | {_code(names)} |"
         yield from rows(within, f"{name}{group}/", names)

@@ -86,7 +86,8 @@ class TrainedVAE:
     def __repr__(self) -> str:
         model, record = self.model, self.record
         z = f"z {model.z_shape}" if isinstance(model, VAE) else f"{model.num_units} latent units"
-        given = " given y" if model.reads_labels else ""
+        told = "y" if model.reads_labels else model.observed
+        given = f" given {told}" if told else ""
         has_prior = self.path is not None and prior_path(run_folder(self.path)).exists()
         fitted = "; samples from the prior fitted afterwards, prior.ckpt" if has_prior else ""
         return (
@@ -112,14 +113,9 @@ class TrainedVAE:
 
     @torch.no_grad()
     def sample(
-        self,
-        n: int,
-        y: Labels = None,
-        *,
-        mean: bool = True,
-        seed: int | None = None,
-        fitted: bool = True,
-    ) -> Tensor:
+        self, n: int, y: Labels = None, *,
+        mean: bool = True, seed: int | None = None, fitted: bool = True,
+    ) -> Tensor:  # fmt: skip
         """`n` images from the prior: decoder means, or draws of x with `mean=False`.
 
         The prior is the one that `fit_prior` has fitted afterwards, where it has; with
@@ -180,14 +176,9 @@ class TrainedVAE:
 
     @torch.no_grad()
     def traverse(
-        self,
-        x: Any,
-        unit: int | Sequence[int],
-        values: Sequence[float] | Tensor,
-        y: Labels = None,
-        *,
-        seed: int | None = None,
-    ) -> Tensor:
+        self, x: Any, unit: int | Sequence[int], values: Sequence[float] | Tensor,
+        y: Labels = None, *, seed: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """Decoder means of the codes of x with one unit of z set to each of V `values`.
 
         (N, V, *X). The code is the posterior's mean; its other units stay as they are, and so does
@@ -221,16 +212,22 @@ class TrainedVAE:
             assert classes is not None
             return moves.transfer(model, moves.codes(model, batch), batch.y, classes)
 
+    @torch.no_grad()
+    def complete(self, x: Any, n: int, *, mean: bool = True, seed: int | None = None) -> Tensor:
+        """`n` completions of each x, (N, n, *X): decoder means, or draws of x with `mean=False`.
+
+        Its given pixels stay. Raises InputError for a model that is given no part of x.
+        """
+        n, mean = checked("n", n, Count), checked("mean", mean, bool)
+        with seeded(seed):
+            p_x = moves.complete(self.model, self._inputs.batch(x, None), n)
+            return (p_x.mean if mean else p_x.sample()).movedim(0, 1)
+
     def log_prob(
-        self,
-        x: Any,
-        num_draws: int = 1000,
-        y: Labels = None,
-        *,
-        seed: int | None = None,
-        memory_mib: float | None = None,
-    ) -> Tensor:
-        """The importance-weighted bound on log p(x), or log p(x|y); (N,), nats.
+        self, x: Any, num_draws: int = 1000, y: Labels = None, *,
+        seed: int | None = None, memory_mib: float | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The importance-weighted bound on log p(x), or of what is given too; (N,), nats.
 
         Of densities (continuous data) it is the log-density. `num_draws` is how many samples, and
         `memory_mib` the MiB computed at once (None: what suits the device). Raises InputError for
@@ -246,5 +243,5 @@ class TrainedVAE:
     def _vae(self) -> VAE:
         if not isinstance(self.model, VAE):
             kind = type(self.model).__name__
-            raise InputError(f"a {kind} has no single latent layer to encode into.")
+            raise InputError(f"a {kind} has no latent layer that stands alone, to be encoded into.")
         return self.model

@@ -38,6 +38,8 @@ class Latents(Callback):
             self._log(trainer, pl_module, training_units(trainer, pl_module, self.num_images))
 
     def _log(self, trainer: Trainer, module: VAEModule, units: dict[str, Tensor]) -> None:
+        if not module.model.num_units:
+            return
         metrics = {f"latent/{name}": value for name, value in summary(units).items()}
         module.log_dict(
             {name: value for name, value in metrics.items() if value.isfinite()}, sync_dist=True

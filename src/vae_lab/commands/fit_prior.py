@@ -89,8 +89,8 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     model = trained.model
     if not isinstance(model, VAE):
         raise InputError(
-            f"a prior is fitted to the codes of one latent layer, which a {type(model).__name__} "
-            "lacks: choose a run of another model."
+            "a prior is fitted to codes that stand alone, of one latent layer, which a "
+            f"{type(model).__name__} lacks: choose a run of another model."
         )
     torch.manual_seed(settings.seed)
     parts: Any = OmegaConf.to_container(cfg.model, resolve=True)

@@ -1,7 +1,6 @@
 """The data of a run and a device, for the commands that look at it again."""
 
 import os
-from dataclasses import asdict
 from errno import EACCES, EISDIR, ENOTDIR
 from functools import partial
 from pathlib import Path
@@ -48,7 +47,7 @@ def run_data(trained: TrainedVAE, asked: DictConfig, command: str) -> ImageDataM
             raise InputError(f"{command}.data_{key}: the run's data have no {key}; leave it out.")
     data = data_from_config(cfg)
     found, expected = Measure.of(data, trained.model), trained.record["measure"]
-    if asdict(found) != expected:
+    if not found.is_told_by(expected):
         raise InputError(
             f"the data are not those of the training: their hashes are {found.split} and "
             f"{found.evaluated}, not {expected['split']} and {expected['evaluated']}. "

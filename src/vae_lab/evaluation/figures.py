@@ -22,7 +22,7 @@ from vae_lab.evaluation.moves import (
     traverse,
 )
 from vae_lab.evaluation.points import code_map, latent_means
-from vae_lab.model import VAE, LatentVariableModel
+from vae_lab.model import VAE, Completion, LatentVariableModel
 from vae_lab.seeding import reseed
 from vae_lab.storage.files import atomic_file
 from vae_lab.trace import Batch, Latent, centre, is_discrete
@@ -43,7 +43,10 @@ def plot_all(
     is_image = len(model.x_shape) == 3
     if is_image:
         figures["reconstructions"] = reconstructions(model, batch, name)
-        figures["samples"] = samples(model, 64)
+        if not model.observed:
+            figures["samples"] = samples(model, 64)
+    if isinstance(model, Completion):
+        figures["completions"] = completions(model, batch, name)
     if isinstance(model, VAE) and is_image and len(batch.x) > 1:
         figures["interpolation"] = interpolation(model, batch, name)
     if isinstance(model, VAE) and is_image and not is_discrete(model.p_z(batch.y)):
@@ -85,6 +88,20 @@ def samples(model: LatentVariableModel, n: int) -> Figure:
     gap = torch.ones(side, 1, *model.x_shape, device=mean.device)
     both = torch.cat([mean, gap, drawn.clamp(0, 1)], 1)
     return image_grid(both, "prior samples: decoder means (left), draws of x (right)")
+
+
+def completions(model: Completion, batch: Batch, name: str, n: int = 10) -> Figure:
+    """What is given of images, the images, and completions: means, each of another z, then draws.
+
+    Without a latent there is one mean.
+    """
+    shown, count = batch[:n], 5 if model.num_units else 1
+    means = model.complete(shown, count).mean
+    draws = model.complete(shown, 2).sample().clamp(0, 1)
+    x = torch.cat([model.given_of(shown.x, fill=0.5)[None], shown.x[None], means, draws])
+    rows = ["given", "x", *["mean"] * len(means), *["draw"] * len(draws)]
+    title = f"{name} images completed, given {model.observed} (means of p(x|z), draws of x)"
+    return image_grid(x, title, rows)
 
 
 @torch.no_grad()

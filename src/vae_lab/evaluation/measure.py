@@ -1,9 +1,13 @@
 """What may be compared: metrics of one measure, and no others."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from vae_lab.data import ImageDataModule
 from vae_lab.model import LatentVariableModel
+
+COMPLETES = "of an image {} is given: every number is of its other pixels alone"
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,9 @@ class Measure:
         evaluated: A hash of the validation and test items as prepared; None of streamed data.
         preparation: What is done to pixels, in one word.
         support: The values of x that the likelihood is defined on, in words.
-        conditional: Whether it is log p(x|y) that is bounded, not log p(x).
+        conditional: Whether it is not log p(x) that is bounded, but log p(x|y) or, of a model that
+            is given a part of x, that of the rest.
+        observed: That part, in words; empty where there is none.
     """
 
     data: str
@@ -28,6 +34,7 @@ class Measure:
     preparation: str
     support: str
     conditional: bool
+    observed: str = ""
 
     @classmethod
     def of(cls, data: ImageDataModule, model: LatentVariableModel) -> "Measure":
@@ -38,12 +45,17 @@ class Measure:
             evaluated=data.eval_hash,
             preparation=data.preparation.describe(),
             support=model.likelihood.support.value,
-            conditional=model.reads_labels,
+            conditional=model.reads_labels or bool(model.observed),
+            observed=model.observed,
         )
+
+    def is_told_by(self, record: Mapping[str, Any]) -> bool:
+        """Whether this is what was recorded, by `asdict`; of `observed` not every record tells."""
+        return asdict(self) == {"observed": "", **record}
 
     def words(self) -> str:
         """What it is for people, but for the hashes that tell apart what is alike in words."""
-        bounded = "log p(x|y)" if self.conditional else "log p(x)"
+        bounded = f"log p(x|{self.observed or 'y'})" if self.conditional else "log p(x)"
         return f"{self.data}, {self.preparation}, {self.support}, {bounded}"
 
     def __str__(self) -> str:

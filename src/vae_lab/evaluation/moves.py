@@ -9,11 +9,11 @@ from operator import index
 import numpy as np
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Distribution, Normal
 
 from vae_lab.data.preparation import as_numbers
 from vae_lab.errors import InputError
-from vae_lab.model import VAE
+from vae_lab.model import VAE, Completion, LatentVariableModel
 from vae_lab.trace import Batch, Shape, centre, factorises
 
 
@@ -102,6 +102,16 @@ def transfer(model: VAE, z: Tensor, y: Tensor, to: Tensor) -> Tensor:
         p, p_to = model.p_z(y), model.p_z(to)
         z = p_to.mean + p_to.stddev * (z - p.mean) / p.stddev
     return model.p_x(z, to).mean
+
+
+def complete(model: LatentVariableModel, batch: Batch, n: int) -> Distribution:
+    """`n` completions of each x, p(x|z) of batch shape (n, B), given a part of it.
+
+    Raises InputError for a model that is given none.
+    """
+    if not isinstance(model, Completion):
+        raise InputError("this model completes no images: train with model=completion_vae.")
+    return model.complete(batch, n)
 
 
 def no_transfer(model: VAE) -> str:

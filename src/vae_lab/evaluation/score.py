@@ -19,6 +19,7 @@ from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.fitted import NOTE, bound_under
 from vae_lab.evaluation.labels import with_shuffled_labels
+from vae_lab.evaluation.measure import COMPLETES
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
@@ -132,35 +133,44 @@ def score(
     estimates["reconstruction_error"] = mean_estimate(
         squared_errors(model, batches(), seed), SQUARED
     )
-    dims = math.prod(model.x_shape)
+    dims = math.prod(model.likelihood.event_shape)
     for name, nats in bounds.items():
         bits = bits_per_dim(float(nats.mean()), dims, support, preparation.dequantize)
         if bits is not None:
             error = mean_estimate(nats, "").standard_error
             per_dim = error and error / (dims * math.log(2))
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
-    estimates["active_units"] = active_units(every.means, seed)
-    estimates |= code_use(model, every.codes)
+    if model.num_units:
+        estimates["active_units"] = active_units(every.means, seed)
+        estimates |= code_use(model, every.codes)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None and has_elbo:
         others = with_shuffled_labels(batches(), labels[shown], seed)
         shuffled = _joined(evidence(model, others, 1, memory, seed))
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
-    sampler: Sampler | None = None
-    under: dict[str, Estimate] = {}
-    if fitted is not None:
-        assert isinstance(model, VAE)  # whose codes it was fitted to
-        sampler = from_fitted_prior(model, fitted)
-        under = bound_under(fitted, model, batches(), preparation.dequantize, seed)
-    judged = judge(
-        from_own_prior(model), sampler, data, settings.samples_per_class, settings.frechet,
-        settings.limit, seed,
-    )  # fmt: skip
-    test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
-    known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
-    estimates |= under | judged.estimates | known
-    notes = [*incomparable, *[ONE_CODE] * is_certain, *[NOTE] * bool(under), *judged.notes]
+    notes = [*incomparable, *[ONE_CODE] * is_certain]
+    if model.observed:
+        notes.append(COMPLETES.format(model.observed))
+    else:
+        sampler: Sampler | None = None
+        if fitted is not None:
+            assert isinstance(model, VAE)  # whose codes it was fitted to
+            sampler = from_fitted_prior(model, fitted)
+            under = bound_under(fitted, model, batches(), preparation.dequantize, seed)
+            estimates |= under
+            notes += [NOTE] * bool(under)
+        judged = judge(
+            from_own_prior(model), sampler, data, settings.samples_per_class, settings.frechet,
+            settings.limit, seed,
+        )  # fmt: skip
+        estimates |= judged.estimates
+        notes += judged.notes
+    known: dict[str, Estimate] = {}
+    if model.num_units:
+        test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
+        known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
+        estimates |= known
     if model.reads_labels and known:
         notes.append(PROBED_WITH_LABELS)
     check, tightening = None, {}
@@ -175,14 +185,15 @@ def score(
 def squared_errors(model: LatentVariableModel, batches: Iterable[Batch], seed: int) -> Tensor:
     """How far p(x|z)'s mean at the centre of q(z|x) is from x: squared, a pixel's on average, (N,).
 
-    `seed` is for posteriors whose centre is a Monte Carlo estimate.
+    Pixels that are given count for nothing. `seed` is for posteriors whose centre is a Monte Carlo
+    estimate.
     """
     found = []
     for number, batch in enumerate(batches):
         reseed(batch.x.device, seed, "reconstructions", number)
         error = model.reconstruct(batch).mean - batch.x
-        found.append(error.square().flatten(1).mean(1).double().cpu())
-    return torch.cat(found)
+        found.append(error.square().flatten(1).sum(1).double().cpu())
+    return torch.cat(found) / math.prod(model.likelihood.event_shape)
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

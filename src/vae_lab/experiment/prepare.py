@@ -142,8 +142,8 @@ def _notes(found: Found | None, folder: RunFolder) -> list[str]:
 
 
 def _check_same_data(checkpoint: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-    before = checkpoint["vae_lab"]
-    if any(before[key] != record[key] for key in ("measure", "data")):
+    before, measure = checkpoint["vae_lab"], Measure(**record["measure"])
+    if before["data"] != record["data"] or not measure.is_told_by(before["measure"]):
         raise InputError("the data are no longer those this run was trained on: restore them.")
 
 

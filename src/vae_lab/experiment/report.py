@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vae_lab.evaluation.draws import NO_LIMIT, has_limit
+from vae_lab.evaluation.measure import COMPLETES
 from vae_lab.evaluation.metrics import BoundMetrics
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
@@ -60,6 +61,10 @@ def announcement(job: Job) -> list[str]:
             "The posterior is a point mass: there is no ELBO, no rate and no NLL, and codes lie "
             "where they like. To sample, fit a prior to them afterwards: vae-lab fit_prior."
         )
+    if module.model.observed:
+        lines.append(f"{COMPLETES[0].upper()}{COMPLETES[1:]}.".format(module.model.observed))
+    if not module.model.num_units:
+        lines.append("There is no latent: what is called ELBO is the log-likelihood, no bound.")
     if not all(latent.has_closed_form_kl for latent in job.trace.latents):
         lines.append("The KL has no closed form here: rate and ELBO are Monte Carlo estimates.")
     if job.trace.has_elbo and not has_limit(job.trace.latents):
@@ -98,7 +103,8 @@ def report(
     table = Table()
     table.add_column("metric", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)
-    nats = "nats (log p(x|y))" if module.model.reads_labels else "nats"
+    given = "y" if module.model.reads_labels else module.model.observed
+    nats = f"nats (log p(x|{given}))" if given else "nats"
     if best is not None:
         own = f" ({module.trained})" if module.monitor == "val/objective" else ""
         table.add_row(f"best {module.monitor}{own}, {nats}", f"{best:.2f}")
@@ -151,8 +157,8 @@ def remarks(
             f"was worse, and what is kept is hardly trained. What helps: {helps}."
         )
     split = next((name for name in ("test", "val", "train") if f"{name}/rate" in metrics), None)
-    if split is None:  # a point mass, which nothing draws to the prior
-        return lines
+    if split is None or not module.model.num_units:
+        return lines  # of a point mass, which nothing draws to the prior, or of no latent
     rate, active = metrics[f"{split}/rate"], metrics.get(f"{split}/active_units")
     found = ""
     if rate < COLLAPSED:

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from vae_lab.errors import InputError, cannot_write, explained, one_line, require, unknown
+from vae_lab.export import completion as completion  # whose programs it registers
 from vae_lab.export import programs
 from vae_lab.export.programs import Case, Tensors
 from vae_lab.model import VAE
@@ -27,15 +28,16 @@ from vae_lab.trained import TrainedVAE, load
 TOLERANCE = 1e-4
 """How far a program's float32 may lie from the model's: absolutely up to 1, relatively above."""
 
-Functions = Mapping[str, Callable[..., Tensors]]  # "encoder", "decoder", or both
+Functions = Mapping[str, Callable[..., Tensors]]  # some of the parts
 
 
 class Subject:
-    """A trained model, its encoder and decoder as programs, and what these must give."""
+    """A trained model, its parts as programs, and what these must give."""
 
     def __init__(self, trained: TrainedVAE) -> None:
-        """Raises InputError for a model of another kind than a VAE."""
-        self.record, self.model = trained.record, _vae(trained)
+        """Raises InputError for a model of a kind that has no such parts."""
+        self.record, self.model = trained.record, trained.model
+        programs.parts(self.model)
 
     @cached_property
     def cases(self) -> dict[str, list[Case]]:
@@ -45,11 +47,11 @@ class Subject:
 
     @cached_property
     def traced(self) -> dict[str, ExportedProgram]:
-        """Encoder and decoder as programs.
+        """Its parts as programs.
 
         Raises InputError for one that draws random numbers, and where z is drawn value by value.
         """
-        if self.model.prior.draws_in_steps:
+        if isinstance(self.model, VAE) and self.model.prior.draws_in_steps:
             raise InputError(
                 f"{type(self.model.prior).__name__} draws z value by value, which no fixed "
                 "function does: export the weights alone, export.formats=[safetensors]."
@@ -57,13 +59,6 @@ class Subject:
         plain = deepcopy(self.model).to(memory_format=torch.contiguous_format)  # else torch warns
         parts = programs.parts(plain)
         return {name: programs.traced(part, self.cases[name][0]) for name, part in parts.items()}
-
-
-def _vae(trained: TrainedVAE) -> VAE:
-    if not isinstance(trained.model, VAE):
-        kind = type(trained.model).__name__
-        raise InputError(f"a {kind} has no one encoder and decoder to export.")
-    return trained.model
 
 
 # The formats: each writes its files, and yields them with the functions it reads back from them.
@@ -75,7 +70,7 @@ def _safetensors(subject: Subject, folder: Path) -> Iterator[tuple[Path, Functio
     path.write_bytes(
         sealed(weights, json.dumps(subject.record))
     )  # save_file makes a file that only its owner reads
-    yield path, programs.parts(_vae(load(path)))
+    yield path, programs.parts(load(path).model)
 
 
 def _torch(subject: Subject, folder: Path) -> Iterator[tuple[Path, Functions]]:

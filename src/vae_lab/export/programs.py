@@ -1,12 +1,14 @@
 """A VAE's encoder and decoder as programs: fixed functions of plain tensors, the batch size B free.
 
 A distribution cannot leave a program: the encoder gives mean and standard deviation of q(z|x), the
-decoder the mean of p(x|z).
+decoder the mean of p(x|z). Another kind of model says what its programs are by registering `parts`
+and `cases`.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import singledispatch
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from torch.distributions import Distribution
 from torch.export import Dim, ExportedProgram
 
 from vae_lab.errors import InputError
-from vae_lab.model import VAE
+from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import seeded_generator
 from vae_lab.trace import mean
 
@@ -54,8 +56,14 @@ class Decoder(nn.Module):
         return {"x_mean": self.likelihood(self.network(z, y)).mean}
 
 
-def parts(model: VAE) -> dict[str, nn.Module]:
-    """Encoder and decoder, by name."""
+@singledispatch
+def parts(model: LatentVariableModel) -> dict[str, nn.Module]:
+    """What is a program of its own, by name. Raises InputError for a model without such a thing."""
+    raise InputError(f"a {type(model).__name__} has no encoder and decoder to export.")
+
+
+@parts.register
+def _(model: VAE) -> dict[str, nn.Module]:
     return {"encoder": Encoder(model), "decoder": Decoder(model)}
 
 
@@ -67,8 +75,15 @@ class Case:
     outputs: Tensors
 
 
-def cases(model: VAE, n: int) -> dict[str, Case]:
+@singledispatch
+def cases(model: LatentVariableModel, n: int) -> dict[str, Case]:
     """For each part, a case of batch size `n`; for the same `n` always the same inputs."""
+    parts(model)  # which refuses it
+    return {}
+
+
+@cases.register
+def _(model: VAE, n: int) -> dict[str, Case]:
     noise = seeded_generator("export", n)
     x = torch.rand(n, *model.x_shape, generator=noise)
     z = torch.randn(n, *model.z_shape, generator=noise)

@@ -34,6 +34,14 @@ class LatentVariableModel(nn.Module, ABC):
     def reads_labels(self) -> bool:
         """Whether the model is conditional, so that its evidence is log p(x|y)."""
 
+    @property
+    def observed(self) -> str:
+        """What of x itself is given, in words: the evidence is of the rest alone; empty: nothing.
+
+        Such a model completes data, and has no samples of its own.
+        """
+        return ""
+
     @abstractmethod
     def given(self, batch: Batch) -> Callable[[Draw], Trace]:
         """A pass over this batch that lacks only its draws: what no draw changes is computed once.

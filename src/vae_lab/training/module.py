@@ -184,8 +184,8 @@ class VAEModule(LeanModule):
         self.guard.check(self.current_epoch)
         self._bounds(split).settle()
         found = self._bounds(split).compute()
-        dims = torch.Size(self.model.x_shape).numel()
-        support = self.model.likelihood.support
+        likelihood = self.model.likelihood
+        dims, support = math.prod(likelihood.event_shape), likelihood.support
         if "elbo" in found:
             bits = bits_per_dim(-float(found["elbo"]), dims, support, self.dequantized)
             if bits is not None:
@@ -193,7 +193,7 @@ class VAEModule(LeanModule):
         error = found.pop("elbo_standard_error", None)
         if split == "test" and error is not None and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
-        if split != "train":  # the centre of a posterior is no business of a training step
+        if split != "train" and self.model.num_units:  # no step of training computes a centre
             found["active_units"] = self.units.compute()["active"].sum()
             found |= self.code_use.compute()
             self.units.reset()
