@@ -1,6 +1,7 @@
 """Models: what is composed of networks, families and priors, and yields a Trace."""
 
 from vae_lab.model.base import LatentVariableModel
+from vae_lab.model.ladder import LadderVAE
 from vae_lab.model.vae import VAE
 
-__all__ = ["VAE", "LatentVariableModel"]
+__all__ = ["VAE", "LadderVAE", "LatentVariableModel"]

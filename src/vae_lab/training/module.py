@@ -16,7 +16,7 @@ from vae_lab.distributed.group import from_every_rank
 from vae_lab.distributed.sharding import full_weights
 from vae_lab.errors import InputError
 from vae_lab.estimators import Estimator, sampled
-from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim
+from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits, bits_per_dim, by_layer
 from vae_lab.model import LatentVariableModel
 from vae_lab.objectives import Objective, elbo
 from vae_lab.seeding import reseed
@@ -74,7 +74,8 @@ class VAEModule(LeanModule):
         self.monitor = f"val/{'elbo' if monitor == 'elbo' else objective.monitor}"
         """The logged metric that selects checkpoints; larger is better."""
         splits = ("train", "val", "test")
-        self.bounds = nn.ModuleDict({f"of_{split}": BoundMetrics() for split in splits})
+        layers = len(model.layer_sizes)
+        self.bounds = nn.ModuleDict({f"of_{split}": BoundMetrics(layers) for split in splits})
         self.units = LatentUnits(model.num_units)  # of the evaluation under way
         self.latest_elbo: Tensor | None = None
         """A training batch's mean, in nats, now and then: for the progress bar."""
@@ -191,7 +192,9 @@ class VAEModule(LeanModule):
         if split == "test" and error is not None and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
         if split != "train":  # the centre of a posterior is no business of a training step
-            found["active_units"] = self.units.compute()["active"].sum()
+            active = self.units.compute()["active"].split(self.model.layer_sizes)
+            each = [units.sum() for units in active]
+            found |= {"active_units": torch.stack(each).sum(), **by_layer("active_units", each)}
             self.units.reset()
         for name, value in found.items():
             metric = f"{split}/{name}"
