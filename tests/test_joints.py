@@ -27,7 +27,7 @@ from vae_lab.callbacks import Figures, Latents
 from vae_lab.data import Digits
 from vae_lab.estimators import Pathwise, sampled
 from vae_lab.evaluation.evidence import bytes_per_draw, evidence
-from vae_lab.evaluation.metrics import LatentUnits
+from vae_lab.evaluation.metrics import BoundMetrics, LatentUnits
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.context import Context
 from vae_lab.model.distributions.normal import diagonal_normal
@@ -84,6 +84,7 @@ class Ladder(LatentVariableModel):
         self.decoder = nn.Linear(sizes[-1], pixels)
 
     num_units = property(lambda self: sum(self.sizes))
+    layer_sizes = property(lambda self: self.sizes)
 
     def descend(self, inputs: Tensor | None, choose: Callable[..., Tensor], n: int) -> Distribution:
         """Top-down: `choose(q, p)` gives each layer's value; inputs (B, D) are None for samples."""
@@ -131,8 +132,11 @@ def test_a_ladder_of_three_layers(tmp_path: Path) -> None:
         torch.testing.assert_close(latent.kl_per_unit.sum(-1), kl)
     module = training()
     module.model, module.units = model, LatentUnits(model.num_units)
+    module.bounds = nn.ModuleDict({name: BoundMetrics(3) for name in module.bounds})
     logged = fit(module, tmp_path)
     assert logged["latent/kl_mean"] * 9 == pytest.approx(logged["val/rate"], rel=1e-4)
+    rates = [logged[f"val/rate_{layer}"] for layer in (1, 2, 3)]
+    assert sum(rates) == pytest.approx(logged["val/rate"], rel=1e-4)
     check_evidence(model, 9)
 
 

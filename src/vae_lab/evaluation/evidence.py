@@ -38,6 +38,7 @@ class Evidence:
     codes: Tensor  # (N, units), the centre of q(z|x)
     means: Tensor  # (N, units), E_q[z|x]: other than the centre where z is discrete
     bounds: Tensor  # (N, counts), the importance-weighted bound of each of `draw_counts(K)`
+    rates: Tensor  # (N, L), of each latent layer, top to bottom
 
 
 @torch.no_grad()
@@ -61,7 +62,7 @@ def evidence(
         reseed(batch.x.device, seed, "evidence", number)
         trace_of = model.given(batch)
         chunk = max(1, min(num_draws, int(memory_mib * 2**20 / (per_draw * len(batch.x)))))
-        weights, terms = _Weights(num_draws), torch.zeros(3, len(batch.x), dtype=torch.float64)
+        weights, terms = _Weights(num_draws), torch.zeros((), dtype=torch.float64)
         bounds = [GroupedBound(k) for k in draw_counts(num_draws)]
         for start in range(0, num_draws, chunk):
             draws = min(chunk, num_draws - start)
@@ -70,12 +71,14 @@ def evidence(
             weights.add(log_w)
             for bound in bounds:
                 bound.add(log_w)
-            found = elbo(trace), trace.kl.sum(0).mean(0), -trace.log_px.mean(0)
-            terms += torch.stack(found).double().cpu() * draws / num_draws
+            found = elbo(trace), -trace.log_px.mean(0), *trace.kl.mean(1)
+            terms = terms + torch.stack(found).double().cpu() * draws / num_draws
         codes, mean = centres(trace).double().cpu(), means(trace).double().cpu()
-        value, rate, distortion = terms
+        value, distortion, rates = terms[0], terms[1], terms[2:]
         tightening = torch.stack([bound.mean for bound in bounds], 1)
-        yield Evidence(value, rate, distortion, *weights.summary(), codes, mean, tightening)
+        yield Evidence(
+            value, rates.sum(0), distortion, *weights.summary(), codes, mean, tightening, rates.T
+        )
 
 
 @fast_matmul()

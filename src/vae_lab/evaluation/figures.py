@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lab.evaluation.grid import image_blocks, image_grid
+from vae_lab.evaluation.layers import layers
 from vae_lab.evaluation.moves import (
     between,
     codes,
@@ -22,7 +23,7 @@ from vae_lab.evaluation.moves import (
     traverse,
 )
 from vae_lab.evaluation.points import code_map, latent_means
-from vae_lab.model import VAE, Completion, LatentVariableModel
+from vae_lab.model import VAE, Completion, LadderVAE, LatentVariableModel
 from vae_lab.seeding import reseed
 from vae_lab.storage.files import atomic_file
 from vae_lab.trace import Batch, Latent, centre, is_discrete
@@ -62,6 +63,8 @@ def plot_all(
         figures["latent_means"] = latent_means(model, batch, name)
         if is_image and not model.reads_labels:
             figures["manifold"] = manifold(model, 20)
+    if isinstance(model, LadderVAE) and is_image and len(model.layer_sizes) > 1:
+        figures["layers"] = layers(model)
     if model.num_units > 2 and len(batch.x) > 2:
         figures["codes"] = code_map(model, batch, name)
     model.train(was_training)

@@ -1,7 +1,9 @@
 """Averages over items, right for uneven batches and several processes."""
 
 import math
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from vae_lab.support import Support
 from vae_lab.trace import Latent, Trace, centre, mean
 
 ACTIVE_THRESHOLD = 0.01
+
+T = TypeVar("T")
 
 
 def bits_per_dim(nats: float, dims: int, support: Support, dequantized: bool) -> float | None:
@@ -29,11 +33,23 @@ def bits_per_dim(nats: float, dims: int, support: Support, dequantized: bool) ->
     return bits + 8 if support is Support.CONTINUOUS and dequantized else None
 
 
+def by_layer(name: str, values: Iterable[T]) -> dict[str, T]:
+    """What is known of each latent layer, top to bottom, by name; nothing where there is but one.
+
+    >>> by_layer("rate", [7.0, 30.0])  # name_1 is next to x
+    {'rate_2': 7.0, 'rate_1': 30.0}
+    """
+    every = list(values)
+    names = (f"{name}_{layer}" for layer in range(len(every), 0, -1))
+    return dict(zip(names, every, strict=True)) if len(every) > 1 else {}
+
+
 class BoundMetrics(Metric):
     """Means per datum, in nats: ELBO at beta = 1, rate, distortion, the objective's own value.
 
-    And the standard error of the ELBO's, from one value per datum. What is infinite does not exist,
-    such as the ELBO and the rate of a point mass, and is left out.
+    And the rate of each latent layer, where there are several, and the standard error of the ELBO's
+    mean, from one value per datum. What is infinite does not exist, such as the ELBO and the rate
+    of a point mass, and is left out.
 
     A training step has no time to sum up: `note` keeps what it gave, and `settle` adds it, which
     must come before anything is computed, stored or shared between processes.
@@ -42,13 +58,17 @@ class BoundMetrics(Metric):
     full_state_update = False
     total: Tensor
     square: Tensor  # of the ELBO
+    layers: Tensor  # rates, top to bottom
     count: Tensor
     NAMES = ("elbo", "rate", "distortion", "objective")
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int = 1) -> None:
+        """`layers` is the number of latent layers."""
         super().__init__()
         zeros = torch.zeros(len(self.NAMES), dtype=torch.float64)
         self.add_state("total", zeros, dist_reduce_fx="sum")
+        zeros = torch.zeros(layers, dtype=torch.float64)
+        self.add_state("layers", zeros, dist_reduce_fx="sum")
         self.add_state("square", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.tensor(0.0), dist_reduce_fx="sum")
         self._noted: list[tuple[Tensor, Tensor, Tensor]] = []  # what `_add` takes
@@ -82,6 +102,7 @@ class BoundMetrics(Metric):
         every = torch.stack([elbos, rate, distortion, objective]).double()  # (4, B)
         self.total += every.sum(1)
         self.square += every[0].square().sum()
+        self.layers += kl.double().mean(1).sum(1)
         self.count += len(objective)
 
     def compute(self) -> dict[str, Tensor]:
@@ -89,6 +110,7 @@ class BoundMetrics(Metric):
         assert not self._noted, "settle before"
         averages = self.total / self.count
         found = dict(zip(self.NAMES, averages.float(), strict=True))
+        found |= by_layer("rate", (self.layers / self.count).float())
         if found["elbo"].isfinite():
             variance = (self.square / self.count - averages[0].square()).clamp(min=0)
             found["elbo_standard_error"] = (variance / (self.count - 1)).sqrt().float()
@@ -131,6 +153,11 @@ class LatentUnits(Metric):
         spread = square - middle.square()
         active = (spread > ACTIVE_THRESHOLD).float()
         return {"variance": variance, "variance_of_means": spread, "active": active, "kl": kl}
+
+    def count_active(self, layer_sizes: Sequence[int]) -> dict[str, Tensor]:
+        """How many units are active, in all and, of several layers, in each."""
+        each = [units.sum() for units in self.compute()["active"].split(list(layer_sizes))]
+        return {"active_units": torch.stack(each).sum(), **by_layer("active_units", each)}
 
 
 def centres(trace: Trace) -> Tensor:

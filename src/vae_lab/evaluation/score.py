@@ -20,7 +20,7 @@ from vae_lab.evaluation.evidence import Evidence, evidence
 from vae_lab.evaluation.fitted import NOTE, bound_under
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.measure import COMPLETES
-from vae_lab.evaluation.metrics import bits_per_dim
+from vae_lab.evaluation.metrics import bits_per_dim, by_layer
 from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import VAE, LatentVariableModel
@@ -126,7 +126,7 @@ def score(
     every = _joined(bar)
     bounds = {"elbo": -every.elbo} if has_elbo else {}
     bounds |= {} if incomparable else {"nll": -every.log_px}
-    terms = {"rate": every.rate} if has_elbo else {}
+    terms = {"rate": every.rate, **by_layer("rate", every.rates.T)} if has_elbo else {}
     terms |= {"distortion": every.distortion}
     named = {"negative_elbo" if name == "elbo" else name: n for name, n in bounds.items()}
     estimates = {name: mean_estimate(nats, "nats") for name, nats in (named | terms).items()}
@@ -142,6 +142,8 @@ def score(
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
     if model.num_units:
         estimates["active_units"] = active_units(every.means, seed)
+        each = every.means.split(model.layer_sizes, 1)
+        estimates |= by_layer("active_units", [active_units(means, seed) for means in each])
         estimates |= code_use(model, every.codes)
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None and has_elbo:

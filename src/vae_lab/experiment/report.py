@@ -7,7 +7,7 @@ from rich.table import Table
 
 from vae_lab.evaluation.draws import NO_LIMIT, has_limit
 from vae_lab.evaluation.measure import COMPLETES
-from vae_lab.evaluation.metrics import BoundMetrics
+from vae_lab.evaluation.metrics import BoundMetrics, by_layer
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
 from vae_lab.objectives import WeightedKL
@@ -112,9 +112,12 @@ def report(
     else:
         name = "train/elbo" if "train/elbo" in metrics else "train/objective"
         table.add_row(f"{name} of the last epoch, {nats}", f"{metrics[name]:.2f}")
+    sizes = module.model.layer_sizes
+    active = {"active_units": sum(sizes), **by_layer("active_units", sizes)}
     units = {
         "bits_per_dim": "",
-        "active_units": f" of {module.model.num_units}",
+        **by_layer("rate", [", nats"] * len(sizes)),
+        **{metric: f" of {size}" for metric, size in active.items()},
         "objective": f" ({module.trained}), nats",
         "codebook_use": ", a share",
         "codebook_perplexity": ", codes",
@@ -123,7 +126,7 @@ def report(
         split, _, metric = name.partition("/")
         shown = metric in BoundMetrics.NAMES or metric in units
         if split == "test" and shown and (metric != "objective" or module.trained):
-            digits = {"bits_per_dim": 3, "active_units": 0}.get(metric, 2)
+            digits = {"bits_per_dim": 3, **dict.fromkeys(active, 0)}.get(metric, 2)
             error = metrics.get(f"{name}_standard_error")
             within = "" if error is None else f" +- {error:.2f}"
             table.add_row(f"{name}{units.get(metric, ', nats')}", f"{value:.{digits}f}{within}")

@@ -59,7 +59,7 @@ class Decoder(nn.Module):
 @singledispatch
 def parts(model: LatentVariableModel) -> dict[str, nn.Module]:
     """What is a program of its own, by name. Raises InputError for a model without such a thing."""
-    raise InputError(f"a {type(model).__name__} has no encoder and decoder to export.")
+    raise InputError(f"a {type(model).__name__} has no one encoder and decoder to export.")
 
 
 @parts.register

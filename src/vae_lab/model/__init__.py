@@ -2,6 +2,14 @@
 
 from vae_lab.model.base import LatentVariableModel
 from vae_lab.model.completion import Completion, CompletionNetwork, CompletionVAE
+from vae_lab.model.ladder import LadderVAE
 from vae_lab.model.vae import VAE
 
-__all__ = ["VAE", "Completion", "CompletionNetwork", "CompletionVAE", "LatentVariableModel"]
+__all__ = [
+    "VAE",
+    "Completion",
+    "CompletionNetwork",
+    "CompletionVAE",
+    "LadderVAE",
+    "LatentVariableModel",
+]

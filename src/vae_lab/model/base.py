@@ -30,6 +30,11 @@ class LatentVariableModel(nn.Module, ABC):
         """How many latent units a draw has, over all layers."""
 
     @property
+    def layer_sizes(self) -> tuple[int, ...]:
+        """How many each latent layer has, top to bottom."""
+        return (self.num_units,)
+
+    @property
     @abstractmethod
     def reads_labels(self) -> bool:
         """Whether the model is conditional, so that its evidence is log p(x|y)."""

@@ -75,7 +75,8 @@ class VAEModule(LeanModule):
         self.monitor = f"val/{'elbo' if monitor == 'elbo' else objective.monitor}"
         """The logged metric that selects checkpoints; larger is better."""
         splits = ("train", "val", "test")
-        self.bounds = nn.ModuleDict({f"of_{split}": BoundMetrics() for split in splits})
+        layers = len(model.layer_sizes)
+        self.bounds = nn.ModuleDict({f"of_{split}": BoundMetrics(layers) for split in splits})
         self.units = LatentUnits(model.num_units)  # of the evaluation under way
         self.code_use = CodeUse(model.context())  # likewise
         self.latest_elbo: Tensor | None = None
@@ -194,8 +195,7 @@ class VAEModule(LeanModule):
         if split == "test" and error is not None and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
         if split != "train" and self.model.num_units:  # no step of training computes a centre
-            found["active_units"] = self.units.compute()["active"].sum()
-            found |= self.code_use.compute()
+            found |= self.units.count_active(self.model.layer_sizes) | self.code_use.compute()
             self.units.reset()
             self.code_use.reset()
         for name, value in found.items():

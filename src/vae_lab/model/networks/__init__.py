@@ -4,13 +4,16 @@ from vae_lab.model.networks.base import Network, NetworkPartial
 from vae_lab.model.networks.conv import ConvDecoder, ConvEncoder
 from vae_lab.model.networks.mlp import MLP
 from vae_lab.model.networks.resnet import ResNetDecoder, ResNetEncoder
+from vae_lab.model.networks.rungs import Ascent, Path
 
 __all__ = [
     "MLP",
+    "Ascent",
     "ConvDecoder",
     "ConvEncoder",
     "Network",
     "NetworkPartial",
+    "Path",
     "ResNetDecoder",
     "ResNetEncoder",
 ]

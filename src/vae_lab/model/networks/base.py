@@ -1,7 +1,7 @@
 """What every network promises."""
 
-from abc import ABC
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -48,6 +48,27 @@ class Network(nn.Sequential, ABC):
 
 NetworkPartial = partial[Network]
 """A network that lacks only its shapes: (in_shape, out_shape) -> Network."""
+
+
+PathPartial = Callable[[Shape, Shape, Sequence[Shape]], Network]
+"""A network that lacks only its shapes: (in_shape, out_shape, those of its hidden features)."""
+
+
+class Features(nn.Module, ABC):
+    """x (B, *in_shape) -> features of several shapes, each made of those before it."""
+
+    def __init__(self, shapes: Sequence[Shape]) -> None:
+        """`shapes` are those of the features of one x, in order."""
+        super().__init__()
+        self.shapes = list(shapes)
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """All features, (B, *shape) of each shape, behind their activation."""
+
+
+FeaturesPartial = Callable[[Shape], Features]
+"""Features that lack only the shape of x."""
 
 
 def reads_images(network: NetworkPartial) -> bool:

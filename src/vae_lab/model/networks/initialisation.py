@@ -23,15 +23,15 @@ LAST = 0.1
 _Layer = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 
-def initialise(network: nn.Module, init: str) -> None:
+def initialise(network: nn.Module, init: str, last: float = LAST) -> None:
     """Give a network its first weights. Raises InputError, listing what exists, for another `init`.
 
-    `he` is `he_normal`, but for the last layer, which begins `LAST` of that: q(z|x) near the prior,
+    `he` is `he_normal`, but for the last layer, which begins `last` of that: q(z|x) near the prior,
     p(x|z) the same for every z. `torch` leaves them as the layers' own constructors made them.
     """
     if init not in _INITIALISATIONS:
         raise unknown("init", init, _INITIALISATIONS)
-    _INITIALISATIONS[init](network)
+    _INITIALISATIONS[init](network, last)
 
 
 def he_normal(network: nn.Module) -> None:
@@ -75,14 +75,14 @@ def _fan_in(layer: _Layer) -> float:
     return layer.weight[0].numel()
 
 
-def _he_with_small_outputs(network: nn.Module) -> None:
+def _he_with_small_outputs(network: nn.Module, last: float) -> None:
     he_normal(network)
-    *_, last = (module for module in network.modules() if isinstance(module, _Layer))
+    *_, output = (module for module in network.modules() if isinstance(module, _Layer))
     with torch.no_grad():
-        last.weight.mul_(LAST)
+        output.weight.mul_(last)
 
 
-_INITIALISATIONS: dict[str, Callable[[nn.Module], None]] = {
+_INITIALISATIONS: dict[str, Callable[[nn.Module, float], None]] = {
     "he": _he_with_small_outputs,
-    "torch": lambda network: None,
+    "torch": lambda network, last: None,
 }
