@@ -7,22 +7,27 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import draw_counts
-from vae_lab.evaluation.codes import MOST_ENCODED, PROBED_WITH_LABELS, Codes, code_estimates
+from vae_lab.evaluation.codes import (
+    MOST_ENCODED,
+    PROBED_WITH_LABELS,
+    Codes,
+    code_estimates,
+    scale_estimate,
+)
 from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
+from vae_lab.evaluation.fidelity import fidelity
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.metrics import bits_per_dim
 from vae_lab.evaluation.samples import judge
 from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.sampler import Sampler, from_own_prior
-from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
 
@@ -30,9 +35,6 @@ NOT_A_LIKELIHOOD = (
     "cross-entropy on grey pixels: not a log-likelihood, compares with nothing but itself"
 )
 NO_ELBO = "the posterior is a point mass: there is no ELBO, no rate and no NLL to compare"
-
-SQUARED = "squared, a pixel"
-"""The unit of the reconstruction error: of pixels in [0, 1], as they were prepared."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,7 @@ def score(
     terms |= {"distortion": every.distortion}
     named = {"negative_elbo" if name == "elbo" else name: n for name, n in bounds.items()}
     estimates = {name: mean_estimate(nats, "nats") for name, nats in (named | terms).items()}
-    estimates["reconstruction_error"] = mean_estimate(
-        squared_errors(model, batches(), seed), SQUARED
-    )
+    estimates |= fidelity(model, batches(), seed)
     dims = math.prod(model.x_shape)
     for name, nats in bounds.items():
         bits = bits_per_dim(float(nats.mean()), dims, support, preparation.dequantize)
@@ -144,8 +144,9 @@ def score(
         settings.limit, seed,
     )  # fmt: skip
     test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
-    known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
-    estimates |= judged.estimates | known
+    most = min(most, MOST_ENCODED)
+    known = code_estimates(model, data, test, most, seed)
+    estimates |= judged.estimates | scale_estimate(model, data, most, seed) | known
     notes = [*incomparable, *judged.notes]
     if model.reads_labels and known:
         notes.append(PROBED_WITH_LABELS)
@@ -155,20 +156,6 @@ def score(
         rising = zip(draw_counts(num_draws), every.bounds.T, strict=True)
         tightening = {k: mean_estimate(bound, "nats") for k, bound in rising}
     return Scores(estimates, num_draws, check, tightening, not incomparable, notes)
-
-
-@torch.no_grad()
-def squared_errors(model: LatentVariableModel, batches: Iterable[Batch], seed: int) -> Tensor:
-    """How far p(x|z)'s mean at the centre of q(z|x) is from x: squared, a pixel's on average, (N,).
-
-    `seed` is for posteriors whose centre is a Monte Carlo estimate.
-    """
-    found = []
-    for number, batch in enumerate(batches):
-        reseed(batch.x.device, seed, "reconstructions", number)
-        error = model.reconstruct(batch).mean - batch.x
-        found.append(error.square().flatten(1).mean(1).double().cpu())
-    return torch.cat(found)
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

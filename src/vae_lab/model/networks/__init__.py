@@ -4,6 +4,7 @@ from vae_lab.model.networks.base import Network, NetworkPartial
 from vae_lab.model.networks.conv import ConvDecoder, ConvEncoder
 from vae_lab.model.networks.mlp import MLP
 from vae_lab.model.networks.resnet import ResNetDecoder, ResNetEncoder
+from vae_lab.model.networks.spatial import SpatialDecoder, SpatialEncoder
 
 __all__ = [
     "MLP",
@@ -13,4 +14,6 @@ __all__ = [
     "NetworkPartial",
     "ResNetDecoder",
     "ResNetEncoder",
+    "SpatialDecoder",
+    "SpatialEncoder",
 ]
