@@ -17,7 +17,8 @@ from vae_lab.commands import main as console
 
 SCRIPT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["vae-lab"]
 COMMANDS = (
-    "train", "evaluate", "fit_prior", "gradients", "export", "table", "estimators", "dashboard",
+    "train", "evaluate", "fit_prior", "encode", "gradients", "export", "table", "estimators",
+    "dashboard",
 )  # fmt: skip
 PLAIN = ("table", "estimators", "dashboard")  # without Hydra
 
@@ -45,7 +46,7 @@ def test_alone_it_lists_its_commands(
 def test_a_misspelt_command_is_answered_with_those_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(SystemExit, match=r"Did you mean 'train'\? There are: dashboard, estim"):
+    with pytest.raises(SystemExit, match=r"Did you mean 'train'\? There are: dashboard, encode"):
         say(monkeypatch, "trian")
 
 

@@ -18,7 +18,7 @@ from vae_lab.config.compose import compose_config, in_multirun
 from vae_lab.config.explain import explain
 
 PRESETS = ("model", "data", "experiment")
-ROOTS = ("train", "evaluate", "gradients", "fit_prior", "export")
+ROOTS = ("train", "evaluate", "gradients", "fit_prior", "encode", "export")
 CHOICES = [(group, choice) for group in GROUPS for choice in choices(group)]
 PARTS = [
     (g, c)
@@ -255,10 +255,11 @@ def test_the_help_of_train_shows_choices_keys_and_examples_that_exist() -> None:
         compose(*example.split())
 
 
-@pytest.mark.parametrize("command", ["evaluate", "export", "gradients"])
+@pytest.mark.parametrize("command", ["evaluate", "export", "gradients", "encode"])
 def test_the_help_of_other_commands_shows_what_applies_to_them(command: str) -> None:
     shown = shown_by(command)
-    called = "vae-lab gradients" if command == "gradients" else f"python {command}.py"
+    has_script = command in ("evaluate", "export")
+    called = f"python {command}.py" if has_script else f"vae-lab {command}"
     assert f"{called} run=" in shown
     for key in OmegaConf.load(CONF / f"{command}.yaml")[command]:
         assert f"  {command}.{key}=" in shown

@@ -10,7 +10,15 @@ from parts import datamodule, vae
 
 from vae_lab.data import Digits, Glyphs
 from vae_lab.evaluation import codes as module
-from vae_lab.evaluation.codes import Codes, code_estimates, encode, probe_accuracies
+from vae_lab.evaluation.codes import (
+    Codes,
+    code_estimates,
+    encode,
+    latents,
+    probe_accuracies,
+    scale_estimate,
+    scale_of,
+)
 from vae_lab.support import Support
 from vae_lab.trace import Batch, centre
 
@@ -110,3 +118,37 @@ def test_data_without_factors_or_labels_need_no_codes(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(module, "encode", refused)
     assert code_estimates(model, data, Codes(values, None, None), 60, 0) == {}
+
+
+def test_the_scale_is_that_of_all_units_together_and_its_error_that_of_other_data() -> None:
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(n: int) -> torch.Tensor:
+        wide = torch.tensor([0.5, 3.0, 0.1]).reshape(3, 1, 1)
+        return 5 + wide * torch.randn(n, 3, 2, 2, generator=random)
+
+    found = scale_of(drawn(4000))
+    assert found is not None
+    assert found.standard_error is not None
+    truth = ((0.25 + 9 + 0.01) / 3) ** -0.5
+    assert found.value == pytest.approx(truth, abs=4 * found.standard_error)
+    others = torch.tensor([e.value for _ in range(100) if (e := scale_of(drawn(400)))])
+    expected = found.standard_error * math.sqrt(10)
+    assert float(others.std()) == pytest.approx(expected, rel=4 / math.sqrt(2 * 99))
+    assert scale_of(torch.ones(5, 2)) is None
+
+
+def test_the_scale_is_of_draws_of_some_training_items() -> None:
+    data, model = datamodule(Digits(), Support.BINARY, limit=100), vae(z_shape=(2, 2, 1)).eval()
+    found = scale_estimate(model, data, 30, seed=0)
+    assert found == scale_estimate(model, data, 30, seed=0)
+    assert found["code_scale"].unit == "1 / std of z"
+    batches = [*data.batches("train", 32, torch.device("cpu"))]
+    z = latents(model, batches, draw=True, seed=0)
+    assert z.shape == (sum(len(b.x) for b in batches), 2, 2, 1)
+    error = found["code_scale"].standard_error
+    assert error is not None
+    assert found["code_scale"].value == pytest.approx(1 / float(z.std()), abs=5 * error)
+    with torch.no_grad():
+        middle = torch.cat([model.q_z(b.x, b.y).mean for b in batches])
+    torch.testing.assert_close(latents(model, batches, draw=False, seed=0), middle)

@@ -7,6 +7,7 @@ import matplotlib.image
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from matplotlib.patches import StepPatch
 from parts import batch, vae
 from torch import Tensor
 from torch.distributions import MultivariateNormal
@@ -189,6 +190,33 @@ def test_the_noise_stands_above_what_it_is_traded_for() -> None:
 def test_the_kl_of_units_stands_sorted() -> None:
     (axes,) = unit_kl([0.5, 2.0, 0.0]).axes
     assert [bar.get_height() for bar in axes.patches] == [2.0, 0.5, 0.0]
+
+
+def test_thousands_of_units_are_one_shape_and_a_hundred_lines() -> None:
+    (axes,) = unit_kl(list(map(float, range(1024)))).axes
+    (shape,) = axes.patches
+    assert isinstance(shape, StepPatch)
+    values, edges, _ = shape.get_data()
+    assert list(values) == list(map(float, range(1023, -1, -1)))
+    assert (edges[0], edges[-1]) == (0.5, 1024.5)
+    sigma = {epoch: [epoch * unit / 1024 for unit in range(1024)] for epoch in (1, 2)}
+    top = noise({1: {}, 2: {"train/distortion": 1.0}}, sigma).axes[0]
+    *units, middle = [line.get_ydata().tolist() for line in top.lines]
+    assert 90 < len(units) <= 100
+    assert units[0] == [0, 0]
+    assert units[-1][1] > 1.97
+    assert middle == pytest.approx([1023 / 2048, 1023 / 1024])  # of all
+    assert f"of {len(units)} of 1024 units" in top.get_title()
+
+
+def test_three_runs_that_none_surpasses_are_joined_to_a_curve() -> None:
+    at = {"a": (1, 9), "b": (4, 5), "worse": (5, 7), "c": (9, 4)}
+    runs = {name: {"test/rate": r, "test/distortion": d} for name, (r, d) in at.items()}
+    (axes,) = rate_distortion(runs).axes
+    assert axes.lines[-1].get_xydata().tolist() == [[1, 9], [4, 5], [9, 4]]
+    many = {f"{n}": {"test/rate": n, "test/distortion": 9.0} for n in range(20)}
+    (axes,) = rate_distortion(many).axes
+    assert [text.get_text() for text in axes.texts] == ["0"]
 
 
 def test_runs_lie_in_the_plane_each_on_the_line_of_its_elbo() -> None:

@@ -14,7 +14,7 @@ from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.estimators import Pathwise, sampled
 from vae_lab.evaluation.evidence import log_evidence
-from vae_lab.evaluation.score import squared_errors
+from vae_lab.evaluation.fidelity import fidelity
 from vae_lab.model import Completion, CompletionNetwork, CompletionVAE
 from vae_lab.model.completion import missing_pixels
 from vae_lab.model.distributions.nothing import Nothing
@@ -220,8 +220,9 @@ def test_an_error_is_that_of_a_missing_pixel() -> None:
     model, data = network(quadrants=3), batch((1, 8, 8), 7)
     error = (model.reconstruct(data).mean - data.x).square()
     expected = model.missing_of(error).flatten(1).mean(1).double()
-    found = squared_errors(model, [data], seed=0)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+    found = fidelity(model, [data], seed=0)
+    assert set(found) == {"reconstruction_error"}
+    assert found["reconstruction_error"].value == pytest.approx(float(expected.mean()), rel=1e-5)
 
 
 # The plain network

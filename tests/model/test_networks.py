@@ -8,7 +8,7 @@ from vae_lab.config.allowed import check_parts
 from vae_lab.errors import InputError
 from vae_lab.model.conditioning import Concat, NoConditioning
 from vae_lab.model.networks import MLP, ConvDecoder, ConvEncoder, ResNetDecoder, ResNetEncoder
-from vae_lab.model.networks.resnet import ResidualBlock
+from vae_lab.model.networks.blocks import ResidualBlock
 
 IMAGES = [(1, 8, 8), (1, 28, 28), (3, 32, 32), (2, 13, 21)]
 DOWN, UP = ENCODERS, DECODERS

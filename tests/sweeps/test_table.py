@@ -387,3 +387,36 @@ def test_a_run_that_goes_on_is_no_failure(tmp_path: Path, monkeypatch: pytest.Mo
     job(tmp_path / "1", None, seed=1)
     monkeypatch.setattr("sys.argv", ["table", str(tmp_path)])
     main()
+
+
+def rated(rate: float, distortion: float) -> dict[str, Any]:
+    return {"metrics": {"test/rate": rate, "test/distortion": distortion, "test/elbo": -1.0}}
+
+
+def test_rate_and_distortion_are_drawn_of_what_differs_within_each_measure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for at, beta in enumerate([1.0, 0.1, 0.01]):
+        for seed in range(2):  # one point: their mean
+            ended = rated(10.0 * at + seed, 50.0 - 10 * at) | {"objective": f"beta {beta}"}
+            folder = tmp_path / f"{at}{seed}"
+            job(folder, -30.0, seed=seed, objective={"beta": beta}, ended=ended)
+    job(tmp_path / "alone", -30.0, DENSITY, ended=rated(3.0, 4.0))
+    job(tmp_path / "unfinished", None, objective={"beta": 9})
+    figure = show.plane(rows(tmp_path))
+    assert figure is not None
+    (axes,) = figure.axes
+    told = {text.get_text(): text.xy for text in axes.texts}
+    assert told == {"beta=1": (0.5, 50), "beta=0.1": (10.5, 40), "beta=0.01": (20.5, 30)}
+    assert PROBABILITY.words() in axes.get_title()
+    assert write_table(tmp_path, Console(width=200)) == 0
+    assert "table.csv and table.png and rate_distortion.png" in capsys.readouterr().out
+    assert (tmp_path / "rate_distortion.png").is_file()
+
+
+def test_without_two_rates_there_is_no_plane(tmp_path: Path) -> None:
+    job(tmp_path / "0", -30.0, ended=rated(1.0, 2.0))
+    job(tmp_path / "1", -30.0, lr=2)
+    assert show.plane(rows(tmp_path)) is None
+    write_table(tmp_path, Console(quiet=True))
+    assert not (tmp_path / "rate_distortion.png").exists()

@@ -23,9 +23,10 @@ from vae_lab.errors import InputError, cannot_write, explained
 from vae_lab.evaluation.bound import bound
 from vae_lab.evaluation.draws import DrawCheck
 from vae_lab.evaluation.evidence import memory_for
+from vae_lab.evaluation.fidelity import UNITS
 from vae_lab.evaluation.figures import plot_all, save_figures
 from vae_lab.evaluation.measure import Measure
-from vae_lab.evaluation.score import SQUARED, Scores, ScoreSettings, score
+from vae_lab.evaluation.score import Scores, ScoreSettings, score
 from vae_lab.model.priors.standardized import Standardized
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
@@ -162,7 +163,7 @@ def _print(report: dict[str, Any], draws: DrawCheck | None, out: Path) -> None:
         console.print(line, highlight=False, markup=False)
     table = Table("estimate", *(Column(name, justify="right") for name in ("value", "+- s.e.")))
     for name, estimate in report["estimates"].items():
-        digits = {"nats": 2, SQUARED: 5}.get(estimate["unit"], 3)
+        digits = {"nats": 2, UNITS["reconstruction_error"]: 5}.get(estimate["unit"], 3)
         value, error = (
             "" if number is None else f"{number:.{digits}f}"
             for number in (estimate["value"], estimate["standard_error"])

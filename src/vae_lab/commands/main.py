@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a VAE: model=conv_vae data=cifar10",
     "evaluate": "score one on its test split: run=RUN",
     "fit_prior": "fit a prior to one's codes afterwards: run=RUN",
+    "encode": "write the codes of a whole data set: run=RUN",
     "gradients": "measure the noise of every estimator's gradient: run=RUN",
     "export": "write one for use elsewhere: run=RUN",
     "table": "compare runs: RUN_OR_FOLDER ...",

@@ -70,6 +70,18 @@ class FitPriorSettings:
     data_path: Text | None
 
 
+class EncodeSettings:
+    """The keys of encode.yaml."""
+
+    draw: bool
+    batch_size: Count
+    seed: Seed
+    device: Text
+    data_root: Text | None
+    data_path: Text | None
+    out: Text | None
+
+
 class GradientSettings:
     """The keys of gradients.yaml."""
 

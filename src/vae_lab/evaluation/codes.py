@@ -1,4 +1,4 @@
-"""What the codes of data know: their labels, told by two simple classifiers."""
+"""The codes of data: their scale, and what they know of labels, told by two simple classifiers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from vae_lab.estimators import sampled
 from vae_lab.evaluation.disentanglement import dci, mutual_information_gap
 from vae_lab.evaluation.metrics import centres
 from vae_lab.evaluation.statistics import Estimate, mean_estimate
-from vae_lab.model import LatentVariableModel
+from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.seeding import reseed
-from vae_lab.trace import Batch
+from vae_lab.trace import Batch, centre, is_discrete
 
 MOST_ENCODED = 10_000
 """Training items that what reads the codes learns from, at the most."""
@@ -56,6 +56,58 @@ class Codes:
 def encode(model: LatentVariableModel, batches: Iterable[Batch]) -> Tensor:
     """The codes of data, (N, units) float64 on the CPU: the centres of every layer's posterior."""
     return torch.cat([centres(model(batch, sampled(1))).double().cpu() for batch in batches])
+
+
+@torch.no_grad()
+def latents(model: VAE, batches: Iterable[Batch], draw: bool, seed: int) -> Tensor:
+    """Z of data, (N, *Z) on the CPU: the centres of q(z|x), or with `draw` one draw of each.
+
+    `seed` is of the draws, and of centres that are Monte Carlo estimates.
+    """
+    found = []
+    for number, batch in enumerate(batches):
+        reseed(batch.x.device, seed, "latents", number)
+        q = model.q_z(batch.x, batch.y)
+        found.append((q.sample() if draw else centre(q)).float().cpu())
+    return torch.cat(found)
+
+
+def scale_of(z: Tensor) -> Estimate | None:
+    """1 / the standard deviation of codes z, (N, *Z), over data and units together.
+
+    By which latent diffusion multiplies codes, so that their variance is 1: Rombach et al.,
+    High-Resolution Image Synthesis with Latent Diffusion Models, 2022
+    (https://arxiv.org/abs/2112.10752). None where all are the same.
+
+    >>> scale_of(torch.tensor([[-2.0, 2.0], [2.0, -2.0]]))
+    Estimate(value=0.5, standard_error=None, unit='1 / std of z')
+    """
+    z = z.double()
+    squares = mean_estimate((z - z.mean()).square().flatten(1).mean(1), "")  # of each datum
+    if not squares.value:
+        return None
+    error = squares.standard_error and squares.standard_error / (2 * squares.value**1.5)
+    return Estimate(squares.value**-0.5, error, "1 / std of z")  # the error by the delta method
+
+
+@torch.no_grad()
+def scale_estimate(
+    model: LatentVariableModel, data: ImageDataModule, most: int, seed: int
+) -> dict[str, Estimate]:
+    """The `code_scale` of draws z ~ q(z|x) of at most so many training items, chosen by `seed`.
+
+    Nothing where z has several layers, or is discrete.
+    """
+    if not isinstance(model, VAE):
+        return {}
+    device = next(model.parameters()).device
+    some = data.random_items("train", 1, device, seed)
+    if is_discrete(model.q_z(some.x, some.y)):
+        return {}
+    items = data.random_index("train", most, seed)
+    batches = data.batches("train", data.batch_size, device, items)
+    scale = scale_of(latents(model, batches, draw=True, seed=seed))
+    return {} if scale is None else {"code_scale": scale}
 
 
 def code_estimates(

@@ -22,6 +22,10 @@ PANELS = {
 }
 
 
+MANY = 100
+"""Units of z, as a spatial z has more: of so many at the most each has a line or a bar."""
+
+
 @dataclass
 class History:
     """What a run was at each epoch, counted from 1: all that its curves are drawn from.
@@ -89,10 +93,14 @@ def noise(
     """
     figure = Figure(figsize=(7, 7), layout="constrained")
     top, *below = figure.subplots(3, 1, sharex=True, height_ratios=[2, 1, 1])
-    top.plot(list(sigma), list(sigma.values()), color="tab:blue", alpha=0.35, linewidth=0.8)
+    shown = _some(sigma)
+    each = [[units[unit] for unit in shown] for units in sigma.values()]
+    top.plot(list(sigma), each, color="tab:blue", alpha=0.35, linewidth=0.8)
     means = [sum(units) / len(units) for units in sigma.values()]
     top.plot(list(sigma), means, ".-k", label="mean over units")
-    top.set_title(r"noise of q(z|x): $\sigma$ of each unit, $\sqrt{E_x Var[z|x]}$", fontsize=10)
+    *_, last = sigma.values()
+    which = "each unit" if len(shown) == len(last) else f"{len(shown)} of {len(last)} units"
+    top.set_title(rf"noise of q(z|x): $\sigma$ of {which}, $\sqrt{{E_x Var[z|x]}}$", fontsize=10)
     top.set_ylim(bottom=0)
     top.legend()
     for axes, name in zip(below, ("rate", "distortion"), strict=True):
@@ -123,8 +131,24 @@ def _over_epochs(axes: Axes, epochs: Mapping[int, Mapping[str, float]], name: st
     axes.set_title(PANELS[name], fontsize=10)
 
 
+def _some(sigma: Mapping[int, Sequence[float]]) -> list[int]:
+    """The units that are shown: all or, of many, some from the least noise at the end to the most.
+
+    Counted from 0, in their order.
+
+    >>> _some({1: [0.5, 0.1, 0.3]})
+    [0, 1, 2]
+    """
+    *_, last = sigma.values()
+    order = sorted(range(len(last)), key=last.__getitem__)
+    return sorted(order[:: -(-len(order) // MANY)])
+
+
 def _bars(axes: Axes, kl: Sequence[float]) -> None:
-    axes.bar(range(1, len(kl) + 1), kl)
+    if len(kl) <= MANY:
+        axes.bar(range(1, len(kl) + 1), kl)
+    else:  # one shape in place of thousands
+        axes.stairs(kl, [rank + 0.5 for rank in range(len(kl) + 1)], fill=True)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="unit, by rank", xlim=(0.4, max(len(kl), 1) + 0.6))
     if not kl:

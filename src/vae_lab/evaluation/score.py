@@ -7,16 +7,22 @@ from dataclasses import dataclass
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 from vae_lab.arguments import Count, NonNegative, Seed, check_fields
 from vae_lab.data import ImageDataModule, Preparation
 from vae_lab.estimators import sampled
 from vae_lab.evaluation.bound import draw_counts
 from vae_lab.evaluation.codebook import code_use
-from vae_lab.evaluation.codes import MOST_ENCODED, PROBED_WITH_LABELS, Codes, code_estimates
+from vae_lab.evaluation.codes import (
+    MOST_ENCODED,
+    PROBED_WITH_LABELS,
+    Codes,
+    code_estimates,
+    scale_estimate,
+)
 from vae_lab.evaluation.draws import DrawCheck, has_limit
 from vae_lab.evaluation.evidence import Evidence, evidence
+from vae_lab.evaluation.fidelity import fidelity
 from vae_lab.evaluation.fitted import NOTE, bound_under
 from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.measure import COMPLETES
@@ -27,7 +33,6 @@ from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.distributions.quantised import Quantised
 from vae_lab.model.priors.standardized import Standardized
 from vae_lab.model.sampler import Sampler, from_fitted_prior, from_own_prior
-from vae_lab.seeding import reseed
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Trace
 
@@ -36,9 +41,6 @@ NOT_A_LIKELIHOOD = (
 )
 NO_ELBO = "the posterior is a point mass: there is no ELBO, no rate and no NLL to compare"
 ONE_CODE = "q(z|x) is all on one code, so that all its draws weigh alike: the NLL is the -ELBO"
-
-SQUARED = "squared, a pixel"
-"""The unit of the reconstruction error: of pixels in [0, 1], as they were prepared."""
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,7 @@ def score(
     terms |= {"distortion": every.distortion}
     named = {"negative_elbo" if name == "elbo" else name: n for name, n in bounds.items()}
     estimates = {name: mean_estimate(nats, "nats") for name, nats in (named | terms).items()}
-    estimates["reconstruction_error"] = mean_estimate(
-        squared_errors(model, batches(), seed), SQUARED
-    )
+    estimates |= fidelity(model, batches(), seed)
     dims = math.prod(model.likelihood.event_shape)
     for name, nats in bounds.items():
         bits = bits_per_dim(float(nats.mean()), dims, support, preparation.dequantize)
@@ -171,8 +171,9 @@ def score(
     known: dict[str, Estimate] = {}
     if model.num_units:
         test, most = Codes.of(every.codes, data, "test", shown), settings.limit or MOST_ENCODED
-        known = code_estimates(model, data, test, min(most, MOST_ENCODED), seed)
-        estimates |= known
+        most = min(most, MOST_ENCODED)
+        known = code_estimates(model, data, test, most, seed)
+        estimates |= scale_estimate(model, data, most, seed) | known
     if model.reads_labels and known:
         notes.append(PROBED_WITH_LABELS)
     check, tightening = None, {}
@@ -181,21 +182,6 @@ def score(
         rising = zip(draw_counts(num_draws), every.bounds.T, strict=True)
         tightening = {k: mean_estimate(bound, "nats") for k, bound in rising}
     return Scores(estimates, num_draws, check, tightening, not incomparable, notes)
-
-
-@torch.no_grad()
-def squared_errors(model: LatentVariableModel, batches: Iterable[Batch], seed: int) -> Tensor:
-    """How far p(x|z)'s mean at the centre of q(z|x) is from x: squared, a pixel's on average, (N,).
-
-    Pixels that are given count for nothing. `seed` is for posteriors whose centre is a Monte Carlo
-    estimate.
-    """
-    found = []
-    for number, batch in enumerate(batches):
-        reseed(batch.x.device, seed, "reconstructions", number)
-        error = model.reconstruct(batch).mean - batch.x
-        found.append(error.square().flatten(1).sum(1).double().cpu())
-    return torch.cat(found) / math.prod(model.likelihood.event_shape)
 
 
 def _joined(parts: Iterable[Evidence]) -> Evidence:

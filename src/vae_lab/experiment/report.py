@@ -10,6 +10,8 @@ from vae_lab.evaluation.measure import COMPLETES
 from vae_lab.evaluation.metrics import BoundMetrics, by_layer
 from vae_lab.experiment.prepare import Job
 from vae_lab.loggers import WandB
+from vae_lab.model import VAE, LatentVariableModel
+from vae_lab.model.networks import Network
 from vae_lab.objectives import WeightedKL
 from vae_lab.support import Support
 from vae_lab.terminal import say
@@ -56,6 +58,7 @@ def announcement(job: Job) -> list[str]:
             f"Trains another objective than the ELBO: {module.trained}. "
             f"{module.monitor} selects (monitor={cfg.monitor})."
         )
+    lines += _places_lost(module.model)
     if not job.trace.has_elbo:
         lines.append(
             "The posterior is a point mass: there is no ELBO, no rate and no NLL, and codes lie "
@@ -75,6 +78,18 @@ def announcement(job: Job) -> list[str]:
         )
     wandb = [logger for logger in job.loggers if isinstance(logger, WandB)]
     return lines + [line for logger in wandb for line in logger.how_to_view()]
+
+
+def _places_lost(model: LatentVariableModel) -> list[str]:
+    """A word where z is made an image of codes, and its decoder makes nothing of their places."""
+    if not isinstance(model, VAE) or len(model.z_shape) != 3:
+        return []
+    flat = [m for m in model.decoder.modules() if isinstance(m, Network) and not m.reads_images]
+    return [
+        f"z is an image of codes, {model.z_shape}, which the decoder, {type(network).__name__}, "
+        "reads as a vector: model/decoder=spatial suits it."
+        for network in flat
+    ]
 
 
 def _global_batch(job: Job) -> list[str]:

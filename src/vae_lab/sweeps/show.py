@@ -12,6 +12,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from vae_lab.evaluation.measure import Measure
+from vae_lab.evaluation.plane import rate_distortions
 from vae_lab.sweeps.differences import short
 from vae_lab.sweeps.rows import Row, blocks
 from vae_lab.sweeps.runs import Result
@@ -57,9 +59,12 @@ def _title(example: Result | None, table: Sequence[Row]) -> str:
     if example is None:
         return "failed or unfinished"
     measure, _, objective = example.ranked_with
+    return ". ".join(filter(None, [_title_of(measure, table), objective]))
+
+
+def _title_of(measure: Measure, table: Sequence[Row]) -> str:
     alike = {row.measure for row in table if row.measure and row.measure.words() == measure.words()}
-    told = str(measure) if len(alike) > 1 else measure.words()
-    return ". ".join(filter(None, [told, objective]))
+    return str(measure) if len(alike) > 1 else measure.words()
 
 
 def _number(row: Row, name: str, between: str = " ") -> str:
@@ -164,3 +169,24 @@ def plot(table: Sequence[Row]) -> Figure:
         panel.set_xlabel(f"best {example.monitor}, nats: each seed, mean and sd", fontsize="small")
         panel.grid(axis="x", alpha=0.3)
     return figure
+
+
+def plane(table: Sequence[Row]) -> Figure | None:
+    """Rate and distortion of the test images, means over seeds, a panel for each measure.
+
+    Of measures under which there are two configurations or more that have both; None of none.
+    """
+    groups: dict[Measure, list[Row]] = {}
+    for row in table:
+        if row.measure and {"test/rate", "test/distortion"} <= row.values.keys():
+            groups.setdefault(row.measure, []).append(row)
+    panels: dict[str, dict[str, dict[str, float]]] = {}
+    for measure, group in groups.items():
+        if len(group) < 2:
+            continue
+        names = [_sentence(told) for told in _described(group, group)]
+        panels[_title_of(measure, table)] = {
+            name: {of: mean for of in row.values if (mean := row.mean(of)) is not None}
+            for name, row in zip(names, group, strict=True)
+        }
+    return rate_distortions(panels) if panels else None

@@ -17,7 +17,7 @@ from vae_lab.loggers import WandB, log_image
 from vae_lab.storage.files import atomic_file
 from vae_lab.sweeps.rows import Row, metrics, rows
 from vae_lab.sweeps.runs import EVALUATED, Job, jobs
-from vae_lab.sweeps.show import PRINTED, plot, print_best, print_table, texts
+from vae_lab.sweeps.show import PRINTED, plane, plot, print_best, print_table, texts
 from vae_lab.terminal import say
 
 
@@ -54,10 +54,13 @@ def write_table(
         out.mkdir(parents=True, exist_ok=True)
         with atomic_file(out / "table.csv") as part, part.open("w", newline="") as file:
             csv.writer(file).writerows([header, *lines])
-        plot(table).savefig(out / "table.png", dpi=120)
+        figures = {"table": plot(table), "rate_distortion": plane(table)}
+        drawn = {name: figure for name, figure in figures.items() if figure}
+        for name, figure in drawn.items():
+            figure.savefig(out / f"{name}.png", dpi=120)
     except OSError as error:
         raise InputError(f"{out} cannot take the table: {one_line(error)}") from error
-    say(console, f"Written: {out / 'table.csv'} and table.png")
+    say(console, f"Written: {' and '.join([str(out / 'table.csv'), *(f'{n}.png' for n in drawn)])}")
     if (out / "sweep.json").is_file():
         _log(out, found, header, lines)
     print_best(table, console)

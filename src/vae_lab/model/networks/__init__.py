@@ -5,6 +5,7 @@ from vae_lab.model.networks.conv import ConvDecoder, ConvEncoder
 from vae_lab.model.networks.mlp import MLP
 from vae_lab.model.networks.resnet import ResNetDecoder, ResNetEncoder
 from vae_lab.model.networks.rungs import Ascent, Path
+from vae_lab.model.networks.spatial import SpatialDecoder, SpatialEncoder
 
 __all__ = [
     "MLP",
@@ -16,4 +17,6 @@ __all__ = [
     "Path",
     "ResNetDecoder",
     "ResNetEncoder",
+    "SpatialDecoder",
+    "SpatialEncoder",
 ]

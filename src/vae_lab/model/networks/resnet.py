@@ -1,54 +1,17 @@
-"""Residual networks: from images down to any shape, and from any shape up to images.
-
-He, Zhang, Ren and Sun, Identity Mappings in Deep Residual Networks, 2016
-(https://arxiv.org/abs/1603.05027), without normalisation: statistics of a batch would make the
-value of a datum depend on the others.
-"""
+"""Residual networks: from images down to any shape, and from any shape up to images."""
 
 import math
 from itertools import pairwise
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vae_lab.arguments import Count, Widths
 from vae_lab.model.networks.base import Network, make_activation
+from vae_lab.model.networks.blocks import ResidualBlock, begin
 from vae_lab.model.networks.conv import check_image, halved
-from vae_lab.model.networks.initialisation import Init, initialise
+from vae_lab.model.networks.initialisation import Init
 from vae_lab.model.networks.mlp import dense_stages
 from vae_lab.trace import Shape
-
-
-class ResidualBlock(nn.Module):
-    """x + f(x), f being activation, 3x3 convolution, activation, 3x3 convolution.
-
-    Where the last convolution is zero, as it begins, the block is the identity.
-    """
-
-    def __init__(self, channels: int, activation: str) -> None:
-        """`channels` of x; an `activation` by its name."""
-        super().__init__()
-        self.f = nn.Sequential(
-            make_activation(activation),
-            nn.Conv2d(channels, channels, 3, padding=1),
-            make_activation(activation),
-            nn.Conv2d(channels, channels, 3, padding=1),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape."""
-        out: Tensor = x + self.f(x)
-        return out
-
-
-def _begin(network: Network, init: str) -> None:
-    """Give a network its first weights, and have its blocks begin as the identity."""
-    initialise(network, init)
-    for block in network.modules():
-        if isinstance(block, ResidualBlock):
-            for value in block.f[-1].parameters():
-                nn.init.zeros_(value)
-    network.to(memory_format=torch.channels_last)  # in which convolutions are faster
 
 
 class ResNetEncoder(Network):
@@ -97,7 +60,7 @@ class ResNetEncoder(Network):
         deepest = [in_shape[0], *channels][-1]
         dense = dense_stages(deepest * math.prod(size), widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [*stages, *last, nn.Flatten(), *dense])
-        _begin(self, init)
+        begin(self, init)
 
 
 class ResNetDecoder(Network):
@@ -145,4 +108,4 @@ class ResNetDecoder(Network):
             up = nn.Upsample(size, mode="nearest"), nn.Conv2d(count, following, 3, padding=1)
             stages.append(nn.Sequential(make_activation(activation), *up))
         super().__init__(in_shape, out_shape, stages)
-        _begin(self, init)
+        begin(self, init)
