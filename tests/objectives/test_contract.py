@@ -24,6 +24,8 @@ NEUTRAL = {  # the setting at which one is the ELBO
     "info_vae": ["alpha=0", "lambda_=1"],
     "dip_i": ["lambda_od=0", "lambda_d=0"],
     "dip_ii": ["lambda_od=0", "lambda_d=0"],
+    "vae_gan": ["weight=0"],
+    "late_adversary": ["weight=0", "beta.value=1"],
 }
 
 

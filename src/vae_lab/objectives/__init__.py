@@ -1,5 +1,6 @@
 """Objectives: a Trace -> nats, (B,), to be maximised."""
 
+from vae_lab.objectives.adversarial import Adversarial
 from vae_lab.objectives.base import Objective
 from vae_lab.objectives.beta_tc import BetaTC
 from vae_lab.objectives.capacity import Capacity
@@ -16,6 +17,7 @@ __all__ = [
     "DIPII",
     "ELBO",
     "IWAE",
+    "Adversarial",
     "BetaTC",
     "Capacity",
     "Constant",
