@@ -22,12 +22,21 @@ from vae_lab.data import Digits
 from vae_lab.estimators import Pathwise
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.likelihoods import BernoulliGrey
-from vae_lab.objectives import ELBO, IWAE, Constant
+from vae_lab.model.networks import ConvEncoder
+from vae_lab.objectives import ELBO, IWAE, Adversarial, Constant
 from vae_lab.support import Support
 from vae_lab.trace import Batch, Latent
 from vae_lab.training.module import VAEModule
 
-OBJECTIVES = {"elbo": partial(ELBO, beta=Constant(0.5)), "iwae": IWAE}
+OBJECTIVES = {
+    "elbo": partial(ELBO, beta=Constant(0.5)),
+    "iwae": IWAE,
+    "adversary": partial(
+        Adversarial, beta=Constant(), network=partial(ConvEncoder, channels=[4], widths=[]),
+        features=8, weight=0.5, matching=1.0, perceptual=0.0, samples=False, start_epoch=-1,
+        ramp_epochs=1, lr=1e-3,
+    ),  # at its full weight in the first step
+}  # fmt: skip
 WHOLE = 32  # items of one step, over all processes
 
 
@@ -57,7 +66,7 @@ class Watched(VAEModule):
         """No pass after the step."""
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        named = self.model.named_parameters()
+        named = (*self.model.named_parameters(), *self.objective.named_parameters())
         self.gradients = {name: p.grad.clone() for name, p in named if p.grad is not None}
 
 

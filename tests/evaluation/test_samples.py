@@ -1,5 +1,7 @@
 """Samples judged: whose labels they obey, and how far they are from real images."""
 
+import math
+
 import pytest
 import torch
 from parts import datamodule
@@ -95,5 +97,20 @@ def test_means_are_drawn_by_their_seed_and_kept_within_grey(data: ImageDataModul
     assert (float(a.min()), float(a.max())) == (0, 1)
 
 
-def test_data_without_classes_are_not_judged(data: ImageDataModule) -> None:
-    assert judge(sampler(Copies(data)), None, data, 20, True, 1, seed=0) == Judged({}, [])
+def test_data_without_classes_are_judged_by_their_sharpness_alone(data: ImageDataModule) -> None:
+    found = judge(sampler(Copies(data)), None, data, 20, True, 1, seed=0)
+    assert found.estimates.keys() == {"sharpness_samples", "sharpness_test_images"}
+    assert found.notes == []
+
+
+def test_real_images_given_as_samples_are_as_sharp_and_blurred_ones_less(
+    data: ImageDataModule,
+) -> None:
+    copies, pale = Copies(data, reads_labels=False), Copies(data, reads_labels=False)
+    pale.x = pale.x / 2
+    found, less = (judged(each, data).estimates for each in (copies, pale))
+    near, real = found["sharpness_samples"], found["sharpness_test_images"]
+    errors = [near.standard_error or 0, real.standard_error or 0]
+    assert abs(near.value - real.value) < 4 * math.hypot(*errors)
+    assert less["sharpness_samples"].value == pytest.approx(near.value / 2)
+    assert less["sharpness_test_images"] == real

@@ -28,6 +28,8 @@ NEUTRAL = {  # the setting at which one is the ELBO
     "dip_i": ["lambda_od=0", "lambda_d=0"],
     "dip_ii": ["lambda_od=0", "lambda_d=0"],
     "vq": ["commitment=0"],
+    "vae_gan": ["weight=0"],
+    "late_adversary": ["weight=0", "beta.value=1"],
 }
 CODES = partial(
     vae, posterior=partial(VectorQuantised, codes=8), prior=UniformCodes, z_shape=(2, 3)

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,6 +15,7 @@ from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.commands.run_data import check_place, device_of, run_data
 from vae_lab.config import build
 from vae_lab.config.compose import choices, compose_config, searchpath
+from vae_lab.config.restore import objective_from_checkpoint
 from vae_lab.config.settings import GradientSettings, check_settings
 from vae_lab.errors import InputError, explained, out_of_memory
 from vae_lab.evaluation.figures import save_figures
@@ -50,10 +50,10 @@ def gradients_task(cfg: DictConfig) -> None:
     trained = load(path, device)
     data = run_data(trained, asked, "gradients")
     batch = data.random_items("train", asked.batch_size, device, asked.seed)
-    context = replace(trained.model.context(), num_data=len(data.splits["train"]))
+    context = build.context_of(trained.model, data)
     measure = partial(gradient_noise, trained.model, batch, repeats=asked.repeats, seed=asked.seed)
     own = trained.record["config"]
-    trained_by = (build.instance(own["objective"], "objective"), own["estimator"])
+    trained_by = (partial(objective_from_checkpoint, path), own["estimator"])
     found: list[dict[str, GradientNoise]] = []
     refused: dict[str, str] = {}
     ways = [*_ways(asked.num_draws), {"the run's own": trained_by}]

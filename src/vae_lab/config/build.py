@@ -20,6 +20,7 @@ from vae_lab.config.allowed import check_parts, locate, whitelist
 from vae_lab.config.settings import kinds
 from vae_lab.data import DataSettings, ImageDataModule, Source
 from vae_lab.errors import InputError, explained, one_line, out_of_memory
+from vae_lab.evaluation.classifier import can_be_classified, classifier_for
 from vae_lab.model import LatentVariableModel
 from vae_lab.model.context import Context
 from vae_lab.model.family import CodeFamily
@@ -114,10 +115,20 @@ def prior(cfg: Any, context: Context) -> Standardized:
     return Standardized(built)
 
 
+def context_of(model: LatentVariableModel, data: ImageDataModule) -> Context:
+    """What an objective may know: where a prior stands, and what it is trained with."""
+    judged = can_be_classified(data)
+    return replace(
+        model.context(), num_data=len(data.splits["train"]),
+        reads_labels=model.reads_labels, support=model.likelihood.support,
+        classifier=(lambda: classifier_for(data).network) if judged else None,
+    )  # fmt: skip
+
+
 def training(cfg: DictConfig, datamodule: ImageDataModule, record: dict[str, Any]) -> VAEModule:
     """The LightningModule, for data that are set up."""
     built = model(cfg.model)
-    context = replace(built.context(), num_data=len(datamodule.splits["train"]))
+    context = context_of(built, datamodule)
     with explained(partial(_cannot_build, "objective")):
         objective = instance(cfg.objective, "objective")(context)
     optimizer = instance(cfg.optimizer, "optimizer")

@@ -15,6 +15,7 @@ from vae_lab.errors import InputError, explained
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.context import Context
 from vae_lab.model.priors.standardized import Standardized
+from vae_lab.objectives import Objective
 from vae_lab.storage.checkpoint import checkpoint_path, read_checkpoint, run_folder
 from vae_lab.storage.prior_file import digest_of, prior_path, read_prior
 
@@ -25,6 +26,28 @@ def model_from_checkpoint(path: Path, content: dict[str, Any]) -> LatentVariable
     rebuilt = build.model(content["vae_lab"]["config"].get("model"))
     _load(rebuilt, path, content, "its configuration")
     return rebuilt.eval()
+
+
+def objective_from_checkpoint(path: Path, context: Context) -> Objective:
+    """The objective that a model was trained by, with what it has learned itself.
+
+    Raises InputError for weights that were exported without that.
+    """
+    content, prefix = read_checkpoint(path), "objective."
+    built: Objective = build.instance(content["vae_lab"]["config"]["objective"], "objective")(
+        context
+    )
+    own = {
+        k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
+    }
+    with explained(
+        lambda error: InputError(
+            f"{path} has not what its objective has learned, as exported weights have not: give "
+            "the run folder."
+        )
+    ):
+        built.load_state_dict(own)
+    return built
 
 
 def prior_beside(path: Path, model: LatentVariableModel) -> Standardized | None:

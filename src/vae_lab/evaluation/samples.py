@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vae_lab.data import ImageDataModule
+from vae_lab.data.preparation import AS_STORED
 from vae_lab.evaluation.classifier import (
     FEATURES,
     Classifier,
@@ -17,11 +18,15 @@ from vae_lab.evaluation.classifier import (
     of_images,
 )
 from vae_lab.evaluation.frechet import frechet_estimate
-from vae_lab.evaluation.statistics import Estimate
+from vae_lab.evaluation.sharpness import gradient_magnitude
+from vae_lab.evaluation.statistics import Estimate, mean_estimate
 from vae_lab.model.sampler import Sampler
 from vae_lab.seeding import reseed
 
 _AT_ONCE = 100  # images that are decoded together
+_LOOKED_AT = 1000  # test images and samples, at the most, for their sharpness
+
+STEEPNESS = "grey a pixel, the mean gradient"
 
 Samplers = Mapping[str, Sampler]
 """By what the names of their estimates end in: nothing for the model's own prior."""
@@ -29,7 +34,7 @@ Samplers = Mapping[str, Sampler]
 
 @dataclass(frozen=True)
 class Judged:
-    """What a classifier finds: estimates by name, and a sentence on each kind of them."""
+    """What is found of samples: estimates by name, and a sentence on each kind of them."""
 
     estimates: dict[str, Estimate]
     notes: list[str]
@@ -47,7 +52,7 @@ def judge(
     limit: int | None,
     seed: int,
 ) -> Judged:
-    """Judge samples by the classifier of the data: nothing, where there can be none.
+    """Judge samples by their sharpness and, where there can be one, by the classifier of the data.
 
     Args:
         own: From the model's own prior. The accuracy is found of a sampler that reads labels.
@@ -59,8 +64,8 @@ def judge(
         limit: Of the images that the classifier sees, and that samples are compared with.
         seed: Of the draws.
     """
-    found = Judged({}, [])
     samplers = {"": own} | ({} if fitted is None else {"_fitted_prior": fitted})
+    found = sharpness_of_samples(samplers, data, limit, seed)
     by_label = {name: each for name, each in samplers.items() if each.reads_labels}
     if not (frechet or by_label) or not can_be_classified(data, limit):
         return found
@@ -140,6 +145,33 @@ def frechet_of_samples(
         "training images: they compare with no others."
     )
     return Judged(estimates, [note])
+
+
+def sharpness_of_samples(
+    samplers: Samplers, data: ImageDataModule, limit: int | None, seed: int
+) -> Judged:
+    """The mean gradient magnitude of samples and of test images; nothing, where x are no images.
+
+    Args:
+        samplers: One that reads labels is given those of the test images.
+        data: Those that the model was trained with.
+        limit: Look at no more test images than so many, and in no case at more than 1000.
+        seed: Of the draws.
+    """
+    test = drawn(data, "test", min(limit or _LOOKED_AT, _LOOKED_AT))
+    if len(data.x_shape) != 3 or min(data.x_shape[1:]) < 2 or not len(test):
+        return Judged({}, [])
+    images = {"test_images": AS_STORED(test.gather(torch.arange(len(test)))[0])}
+    for name, sampler in samplers.items():
+        y = test.labels if sampler.reads_labels else None
+        images[f"samples{name}"] = decoder_means(sampler, len(test), y, seed)
+    return Judged(
+        {
+            f"sharpness_{name}": mean_estimate(gradient_magnitude(x).double(), STEEPNESS)
+            for name, x in images.items()
+        },
+        [],
+    )
 
 
 @torch.no_grad()

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from vae_lab.model.family import Family
+from vae_lab.support import Support
 from vae_lab.trace import Shape
 
 
@@ -22,6 +23,9 @@ class Context:
         q_z: (x, y) -> q(z|x), the model's own.
         p_x: (z, y) -> p(x|z), the model's own.
         posterior: The family of q(z|x).
+        reads_labels: Whether the model is conditional; None to a prior.
+        support: The values of x; None to a prior.
+        classifier: () -> a trained classifier of the data; None to a prior, and where there can be none.
     """
 
     x_shape: Shape
@@ -31,3 +35,6 @@ class Context:
     q_z: Callable[[Tensor, Tensor | None], Distribution] | None = None
     p_x: Callable[[Tensor, Tensor | None], Distribution] | None = None
     posterior: Family | None = None
+    reads_labels: bool | None = None
+    support: Support | None = None
+    classifier: Callable[[], nn.Sequential] | None = None

@@ -1,5 +1,6 @@
 """Objectives: a Trace -> nats, (B,), to be maximised."""
 
+from vae_lab.objectives.adversarial import Adversarial
 from vae_lab.objectives.base import Objective
 from vae_lab.objectives.beta_tc import BetaTC
 from vae_lab.objectives.capacity import Capacity
@@ -18,6 +19,7 @@ __all__ = [
     "ELBO",
     "IWAE",
     "VQ",
+    "Adversarial",
     "BetaTC",
     "Capacity",
     "Constant",
