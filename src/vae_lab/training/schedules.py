@@ -40,7 +40,8 @@ class PerStep(LRScheduler, ABC):
 
 def is_per_step(scheduler: object) -> bool:
     """Whether a scheduler that lacks only its optimiser is a `PerStep`."""
-    return isinstance(scheduler, partial) and issubclass(scheduler.func, PerStep)
+    kind = scheduler.func if isinstance(scheduler, partial) else None
+    return isinstance(kind, type) and issubclass(kind, PerStep)
 
 
 def steps_in_all(trainer: Trainer) -> float:
