@@ -19,18 +19,19 @@ METADATA = {
 }
 
 
-def execute(path: Path, data: str) -> nbformat.NotebookNode:
-    """A notebook with the outputs that its cells have with these data.
+def execute(path: Path, data: str | None) -> nbformat.NotebookNode:
+    """A notebook with the outputs that its cells have with these data, else with its own.
 
     Raises nbclient's CellExecutionError where a cell fails.
 
     Args:
         path: The notebook.
-        data: What its `DATA` is to be.
+        data: What its `DATA` is to be; None leaves that to itself.
     """
     notebook = nbformat.read(path, as_version=4)
     root = Path(os.environ.get("VAE_LAB_DATA", ROOT / "data")).resolve()
-    said = {"VAE_LAB_NOTEBOOK_DATA": data, "VAE_LAB_DATA": str(root), "WANDB_MODE": "offline"}
+    said = {"VAE_LAB_DATA": str(root), "WANDB_MODE": "offline"}
+    said |= {} if data is None else {"VAE_LAB_NOTEBOOK_DATA": data}
     with TemporaryDirectory() as folder:
         Path(folder, "matplotlibrc").write_text("figure.dpi: 72\n")  # small files
         client = NotebookClient(
@@ -51,14 +52,14 @@ def main() -> None:
     parser = ArgumentParser(description=__doc__)
     every = sorted((ROOT / "notebooks").glob("*.ipynb"))
     parser.add_argument("notebooks", nargs="*", type=Path, default=every)
-    parser.add_argument("--data", default="glyphs", help="what DATA is; glyphs unless it is said")
-    parser.add_argument("--into", type=Path, help="a folder; in place for glyphs, else below runs/")
+    parser.add_argument("--data", help="what DATA is; each notebook has its own default")
+    parser.add_argument("--into", type=Path, help="a folder; in place, or with --data below runs/")
     asked = parser.parse_args()
-    elsewhere = ROOT / "runs" / "notebooks" / asked.data if asked.data != "glyphs" else None
+    elsewhere = ROOT / "runs" / "notebooks" / asked.data if asked.data else None
     for path in asked.notebooks:
         folder = asked.into or elsewhere or path.parent
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"{path.name} on {asked.data} ...", flush=True)
+        print(f"{path.name} on {asked.data or 'its own data'} ...", flush=True)
         nbformat.write(execute(path, asked.data), folder / path.name)
         print(f"  {folder / path.name}")
 

@@ -13,6 +13,7 @@ from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FITTED = ROOT / "notebooks" / "4_conditional_vaes.ipynb"  # by mixtures too large for few images
+PHOTOGRAPHS = ROOT / "notebooks" / "6_from_blurry_to_better.ipynb"
 PLACES = re.compile(r"/(?:home|root|tmp|work|Users|var|mnt)/|at 0x[0-9a-f]{6}")
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -74,7 +75,8 @@ def test_a_notebook_defines_nothing_and_names_no_place(notebook: Path) -> None:
 @each_notebook
 def test_a_notebook_takes_other_data(notebook: Path) -> None:
     first = "".join(code_cells(notebook)[0]["source"])
-    assert 'DATA = os.environ.get("VAE_LAB_NOTEBOOK_DATA", "glyphs")' in first.splitlines()
+    own = "cifar10" if notebook == PHOTOGRAPHS else "glyphs"
+    assert f'DATA = os.environ.get("VAE_LAB_NOTEBOOK_DATA", "{own}")' in first.splitlines()
     assert "make notebooks DATA=mnist" in notebook.read_text()
 
 
