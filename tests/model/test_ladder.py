@@ -139,7 +139,7 @@ def test_golden_every_log_weight_of_a_linear_gaussian_ladder_is_the_evidence() -
 
 
 def test_weights_average_to_the_evidence_that_a_grid_finds() -> None:
-    """log p(x) by summing p(z_2) p(z_1 | z_2) p(x | z_1) over z_2 and z_1, each 1-d."""
+    """Log p(x) by summing p(z_2) p(z_1 | z_2) p(x | z_1) over z_2 and z_1, each 1-d."""
     model = dense().double()
     x = torch.rand(4, 6, dtype=torch.float64).round()
     with torch.no_grad():
@@ -299,5 +299,3 @@ def test_what_a_held_layer_decides() -> None:
     assert torch.equal(decided, model.p_x(z_1).mean)
     names = [label.get_text() for label in layers(model, 4, 2).axes[0].get_yticklabels()]
     assert names == ["", "$z_3$", "$z_3$", "$z_3$ to $z_2$", "$z_3$ to $z_2$"]
-
-
