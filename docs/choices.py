@@ -34,7 +34,9 @@ def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str,
         default, within = groups[owners[0]][group], folder / group
         names = sorted(path.stem for path in within.glob("[!_]*.yaml"))
         names.sort(key=lambda option: option != default)
-        of = f" (of {_code(owners)})" if len(owners) < len(groups) else ""
+        others = [option for option in groups if option not in owners]
+        of = f" (of {_code(owners)})" if len(owners) <= len(others) else f" (not of {_code(others)})"
+        of *= bool(others)
         if names != ["default"]:
             yield f"`{name}{group}`", f"{of} | {_code(names)} |"
         yield from rows(within, f"{name}{group}/", names)

@@ -170,9 +170,11 @@ def test_a_new_part_comes_into_the_table_of_choices(tmp_path: Path) -> None:
         "model": before["model"] | {"linear"},
         "model/prior": before["model/prior"] | {"student_t"},
     }
-    (owners,) = re.findall(r"\| `model/encoder`, `model/decoder` \(of (.*?)\) \|", table)
-    assert "`mlp_vae`, " in owners
-    assert "`linear`" not in owners
+    (others,) = re.findall(r"\| `model/encoder`, `model/decoder` \(not of (.*?)\) \|", table)
+    assert "`linear`" in others
+    assert "`mlp_vae`" not in others
+    (owners,) = re.findall(r"\| `model/likelihood/sigma` \(of (.*?)\) \|", table)
+    assert owners == "`gaussian`"
 
 
 def test_its_new_part_is_one_file_and_one_yaml(tmp_path: Path) -> None:
