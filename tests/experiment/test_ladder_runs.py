@@ -22,11 +22,12 @@ from vae_lab.config.compose import compose_config
          "the ladder's 4 halvings leave nothing of a 8x8 image: give it fewer channels."),
         (["model.units=[4,2]"], "model.units=[4,2] is for 2: give a number for each, from x up"),
         (["model.units=[0,4,32,0]"], "model.units=[0,4,32,0] has no layer at its top"),
-        (["model.encoder.channels=[]", "model.encoder.widths=[]", "model.units=[1]"], "has no rungs"),
+        (["model.encoder.channels=[]", "model.encoder.widths=[]", "model.units=[1]"],
+         "has no rungs"),
         (["model/prior=class_mixture", "model.encoder.widths=[]", "model.units=[0,4]"],
          "needs a vector z"),
         (["model.units=[0,4,32,-1]"], "model.units must be"),
-        (["model.encoder.activation=sin"], "unknown activation sin"),
+        (["model.encoder.activation=sin"], "unknown activation 'sin'"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_before_anything_is_written(

@@ -134,9 +134,9 @@ class LadderVAE(LatentVariableModel):
         return self.sample_below(p.sample(() if p.batch_shape else (n,)), 1)
 
     def sample_below(self, z: Tensor, held: int) -> Distribution:
-        """p(x|z_1) where all layers are drawn but the `held` first; of these z is the last, (n, *Z).
+        """p(x|z_1), all layers drawn but the `held` first, of which z (n, *Z) is the last.
 
-        No other is asked for: all that lies below a layer depends on the others through it alone.
+        No other is asked for: what lies below a layer depends on those above through it alone.
         """
         for prior in self.priors[held - 1 :]:
             z = prior(z).sample()
