@@ -140,7 +140,7 @@ def test_a_row_of_traversals_moves_one_unit_over_the_prior(monkeypatch: pytest.M
         assert torch.equal(z[row][:, others], centre[others].expand(7, -1))
         torch.testing.assert_close(z[row, :, unit], torch.linspace(-3, 3, 7), atol=0.4, rtol=0)
         name = figure.axes[0].get_yticklabels()[row].get_text()
-        assert name == f"$z_{{{unit}}}$  {kl[unit]:.2f}"
+        assert name == f"$z_{{{unit // 3},{unit % 3}}}$  {kl[unit]:.2f}"
 
 
 class Correlated(DiagonalGaussian):

@@ -16,9 +16,12 @@ from vae_lab.commands.cli import wanted_checkpoint
 from vae_lab.commands.run_data import check_place, device_of, run_data
 from vae_lab.config.allowed import trusted
 from vae_lab.config.settings import EncodeSettings, check_settings
+from vae_lab.data import ImageDataModule
 from vae_lab.errors import InputError, cannot_write, explained, out_of_memory
 from vae_lab.evaluation.codes import latents, scale_of
+from vae_lab.evaluation.statistics import Estimate
 from vae_lab.model import VAE
+from vae_lab.seeding import derive_seed
 from vae_lab.storage.checkpoint import run_folder
 from vae_lab.storage.files import atomic_file
 from vae_lab.storage.provenance import commit
@@ -53,21 +56,7 @@ def encode_task(cfg: DictConfig) -> None:
             "lacks: choose a run of another model."
         )
     data = run_data(trained, asked, "encode")
-    sizes = {split: len(items) for split, items in data.splits.items() if len(items)}
-    arrays: dict[str, Any] = {}
-    with explained(partial(out_of_memory, lower="encode.batch_size")):
-        for split in track(sizes, "splits", console=Console(stderr=True), transient=True):
-            batches = data.batches(split, asked.batch_size, device)
-            arrays[split] = latents(model, batches, asked.draw, asked.seed).numpy()
-            labels = data.splits[split].labels
-            if labels is not None:
-                arrays[f"{split}_labels"] = labels.cpu().numpy()
-    scale = scale_of(torch.from_numpy(arrays["train"]))
-    if scale is None:
-        raise InputError(
-            "all codes are the same, so nothing can be learnt from them: choose a run that has "
-            "been trained, or has not collapsed."
-        )
+    arrays, scale = _encoded(model, data, asked, device)
     about = {
         "codes": "one draw of q(z|x) each" if asked.draw else "centres of q(z|x)",
         "seed": asked.seed,
@@ -80,14 +69,33 @@ def encode_task(cfg: DictConfig) -> None:
     with explained(partial(cannot_write, out, FIX)):
         out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(out) as part, part.open("wb") as file:
-            np.savez(
-                file, **arrays, splits=np.array(list(sizes)), scale=np.float32(scale.value),
-                about=np.array(json.dumps(about)),
-            )  # fmt: skip
+            np.savez(file, **arrays, about=np.array(json.dumps(about)))
     table = Table("split", *(Column(name, justify="right") for name in ("items", "z")))
-    for split, count in sizes.items():
-        table.add_row(split, f"{count:,}", "x".join(map(str, model.z_shape)))
+    for split in arrays["splits"]:
+        table.add_row(split, f"{len(arrays[split]):,}", "x".join(map(str, model.z_shape)))
     console = Console()
     console.print(table)
     say(console, f"{about['codes']}; scale {scale.value:.4g}, {scale.unit} over the training data")
     say(console, f"Written: {out}")
+
+
+def _encoded(
+    model: VAE, data: ImageDataModule, asked: DictConfig, device: torch.device
+) -> tuple[dict[str, Any], Estimate]:
+    """The arrays of the file, by name, and the scale of the training codes."""
+    splits = [split for split, items in data.splits.items() if len(items)]
+    arrays: dict[str, Any] = {"splits": np.array(splits)}
+    with explained(partial(out_of_memory, lower="encode.batch_size")):
+        for split in track(splits, "splits", console=Console(stderr=True), transient=True):
+            batches = data.batches(split, asked.batch_size, device)
+            z = latents(model, batches, asked.draw, derive_seed(asked.seed, split))
+            labels = data.splits[split].labels
+            arrays[split] = z.numpy()
+            arrays |= {} if labels is None else {f"{split}_labels": labels.cpu().numpy()}
+    scale = scale_of(torch.from_numpy(arrays["train"]))
+    if scale is None:
+        raise InputError(
+            "all codes are the same, so nothing can be learnt from them: choose a run that has "
+            "been trained, or has not collapsed."
+        )
+    return {**arrays, "scale": np.float32(scale.value)}, scale

@@ -26,7 +26,7 @@ from vae_lab.evaluation.points import code_map, latent_means
 from vae_lab.model import VAE, Completion, LadderVAE, LatentVariableModel
 from vae_lab.seeding import reseed
 from vae_lab.storage.files import atomic_file
-from vae_lab.trace import Batch, Latent, centre, is_discrete
+from vae_lab.trace import Batch, Latent, Shape, centre, is_discrete
 
 
 @torch.no_grad()
@@ -154,7 +154,7 @@ def traversals(model: VAE, batch: Batch, name: str, rows: int = 10, columns: int
         f"a {name} image{held}, one unit of its z moved in each row\n"
         f"(left: {'variance of its mean' if kl is None else 'its KL, nats'}; "
         "below: standard deviations of the prior)",
-        [f"$z_{{{unit}}}$  {says[unit]:.2f}" for unit in units],
+        [f"$z_{{{_place(unit, model.z_shape)}}}$  {says[unit]:.2f}" for unit in units],
         [f"{value:g}" if value.is_integer() else "" for value in std.flatten().tolist()],
     )
 
@@ -201,6 +201,11 @@ def manifold(model: VAE, side: int) -> Figure:
     z = torch.stack(torch.meshgrid(at, -at, indexing="xy"), -1)  # rows go down, z_1 goes up
     x = model.p_x(z.reshape(-1, 2), None).mean
     return image_grid(x.reshape(side, side, *model.x_shape), "decoder means over the latent plane")
+
+
+def _place(unit: int, z_shape: Shape) -> str:
+    """Where a unit, counted through the whole of z, stands in it: a number for each dimension."""
+    return ",".join(str(int(at)) for at in torch.unravel_index(torch.tensor(unit), z_shape))
 
 
 def _way(y: Tensor) -> str:

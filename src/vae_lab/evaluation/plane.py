@@ -35,7 +35,7 @@ def rate_distortions(groups: Mapping[str, Runs], split: str = "test") -> Figure:
     for axes, (title, runs) in zip(panels, groups.items(), strict=True):
         _draw(axes, runs, split)
         along = "along a line the ELBO, -(rate + distortion), is the same"
-        axes.set_title(f"{title}; {along}", fontsize=10)
+        axes.set_title(f"{title}\n{along}", fontsize=10)
     return figure
 
 
