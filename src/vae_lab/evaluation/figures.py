@@ -103,7 +103,7 @@ def completions(model: Completion, batch: Batch, name: str, n: int = 10) -> Figu
     draws = model.complete(shown, 2).sample().clamp(0, 1)
     x = torch.cat([model.given_of(shown.x, fill=0.5)[None], shown.x[None], means, draws])
     rows = ["given", "x", *["mean"] * len(means), *["draw"] * len(draws)]
-    title = f"{name} images completed, given {model.observed} (means of p(x|z), draws of x)"
+    title = f"{name} images x, each completed given {model.observed}: means, then draws of x"
     return image_grid(x, title, rows)
 
 
