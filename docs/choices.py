@@ -35,7 +35,8 @@ def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str,
         names = sorted(path.stem for path in within.glob("[!_]*.yaml"))
         names.sort(key=lambda option: option != default)
         others = [option for option in groups if option not in owners]
-        of = f" (of {_code(owners)})" if len(owners) <= len(others) else f" (not of {_code(others)})"
+        few = len(owners) <= len(others)
+        of = f" (of {_code(owners)})" if few else f" (not of {_code(others)})"
         of *= bool(others)
         if names != ["default"]:
             yield f"`{name}{group}`", f"{of} | {_code(names)} |"
