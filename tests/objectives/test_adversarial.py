@@ -1,4 +1,4 @@
-"""An adversary: a game of two players in one backward pass, beside a value that it is no part of."""
+"""An adversary: a game of two players in one backward pass, beside a value it is no part of."""
 
 import math
 from dataclasses import replace
@@ -16,6 +16,7 @@ from torch.distributions import Independent, Normal
 from torch.nn.functional import logsigmoid
 
 from vae_lab import InputError, load, train
+from vae_lab.config.restore import objective_from_checkpoint
 from vae_lab.estimators import Pathwise
 from vae_lab.export.formats import export
 from vae_lab.model import VAE
@@ -311,6 +312,15 @@ def test_a_run_says_what_selects_and_exports_no_adversary(
         assert metrics[f"{split}/objective"] == pytest.approx(metrics[f"{split}/elbo"], abs=1e-3)
     export(load(tmp_path / "run"), tmp_path / "out", ["safetensors"])
     assert not [n for n in load_file(tmp_path / "out" / "model.safetensors") if "discrim" in n]
+    context = replace(load(tmp_path / "run").model.context(), reads_labels=True)
+    best, weights = (
+        tmp_path / "run" / "checkpoints" / "best.ckpt",
+        kept(tmp_path / "run", "best")["state_dict"],
+    )
+    for name, learned in objective_from_checkpoint(best, context).state_dict().items():
+        assert torch.equal(weights[f"objective.{name}"], learned)
+    with pytest.raises(InputError, match="has not what its objective has learned"):
+        objective_from_checkpoint(tmp_path / "out" / "model.safetensors", context)
 
 
 def test_data_without_labels_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -319,4 +329,3 @@ def test_data_without_labels_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="reads labels, but the data have none") as told:
         train([*asked, "model=cvae_gan", f"hydra.run.dir={tmp_path / 'run'}"], quiet=True)
     assert "\n" not in str(told.value)
-
