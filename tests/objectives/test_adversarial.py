@@ -1,4 +1,4 @@
-"""An adversary: a game of two players in one backward pass, beside a value that it is no part of."""
+"""An adversary: a game of two players in one backward pass, beside a value it is no part of."""
 
 import math
 from dataclasses import replace
@@ -16,6 +16,7 @@ from torch.distributions import Independent, Normal
 from torch.nn.functional import logsigmoid
 
 from vae_lab import InputError, load, train
+from vae_lab.config.restore import objective_from_checkpoint
 from vae_lab.estimators import Pathwise
 from vae_lab.export.formats import export
 from vae_lab.model import VAE
@@ -275,7 +276,9 @@ def test_data_that_cannot_be_classified_have_no_classifiers_eye() -> None:
 
 # In a run
 
-GAN = ("model=cvae_gan", "data.limit=64", "model.z_shape=[4]", "scheduler=none")
+GAN = (
+    "model=cvae_gan", "objective.lr=1e-4", "data.limit=64", "model.z_shape=[4]", "scheduler=none",
+)  # fmt: skip
 
 
 def kept(folder: Path, name: str = "last") -> dict:
@@ -296,7 +299,7 @@ def test_a_run_goes_on_bit_by_bit_with_its_adversary(
             assert torch.equal(ours[state][name], value), name
     assert any(name.startswith("objective.discriminator") for name in ours["state_dict"])
     usual, own = ours["optimizer_states"][0]["param_groups"]
-    assert (usual["lr"], own["lr"]) == (2e-3, 5e-4)
+    assert (usual["lr"], own["lr"]) == (2e-3, 1e-4)
 
 
 def test_a_run_says_what_selects_and_exports_no_adversary(
@@ -304,13 +307,22 @@ def test_a_run_says_what_selects_and_exports_no_adversary(
 ) -> None:
     train([*QUICK, *GAN, f"hydra.run.dir={tmp_path / 'run'}"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "an adversary of weight 0.5, in gradients and not in the value" in told
+    assert "an adversary of weight 4, in gradients and not in the value" in told
     assert "val/objective selects" in told
     metrics = kept(tmp_path / "run", "best")["vae_lab"]["metrics"]
     for split in ("train", "val"):
         assert metrics[f"{split}/objective"] == pytest.approx(metrics[f"{split}/elbo"], abs=1e-3)
     export(load(tmp_path / "run"), tmp_path / "out", ["safetensors"])
     assert not [n for n in load_file(tmp_path / "out" / "model.safetensors") if "discrim" in n]
+    context = replace(load(tmp_path / "run").model.context(), reads_labels=True)
+    best, weights = (
+        tmp_path / "run" / "checkpoints" / "best.ckpt",
+        kept(tmp_path / "run", "best")["state_dict"],
+    )
+    for name, learned in objective_from_checkpoint(best, context).state_dict().items():
+        assert torch.equal(weights[f"objective.{name}"], learned)
+    with pytest.raises(InputError, match="has not what its objective has learned"):
+        objective_from_checkpoint(tmp_path / "out" / "model.safetensors", context)
 
 
 def test_data_without_labels_are_refused_in_one_line(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def gradients_task(cfg: DictConfig) -> None:
     context = build.context_of(trained.model, data)
     measure = partial(gradient_noise, trained.model, batch, repeats=asked.repeats, seed=asked.seed)
     own = trained.record["config"]
-    trained_by = (partial(objective_from_checkpoint, path), own["estimator"])
+    trained_by: Way = (partial(objective_from_checkpoint, path), own["estimator"])
     found: list[dict[str, GradientNoise]] = []
     refused: dict[str, str] = {}
     ways = [*_ways(asked.num_draws), {"the run's own": trained_by}]

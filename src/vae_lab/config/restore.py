@@ -34,9 +34,8 @@ def objective_from_checkpoint(path: Path, context: Context) -> Objective:
     Raises InputError for weights that were exported without that.
     """
     content, prefix = read_checkpoint(path), "objective."
-    built: Objective = build.instance(content["vae_lab"]["config"]["objective"], "objective")(
-        context
-    )
+    kind = build.instance(content["vae_lab"]["config"]["objective"], "objective")
+    built: Objective = kind(context)
     own = {
         k.removeprefix(prefix): v for k, v in content["state_dict"].items() if k.startswith(prefix)
     }

@@ -25,8 +25,7 @@ class Context:
         posterior: The family of q(z|x).
         reads_labels: Whether the model is conditional; None to a prior.
         support: The values of x; None to a prior.
-        classifier: () -> a trained classifier of the data; None to a prior, and where there can be
-            none.
+        classifier: () -> a trained classifier of the data; None to a prior, or without labels.
     """
 
     x_shape: Shape
