@@ -197,7 +197,7 @@ def test_channels_may_be_one_number() -> None:
 
 def test_the_presets_are_small_enough_for_two_cores_and_large_enough_for_8_bit_colours() -> None:
     cfg = compose_config("train", ["experiment=latent_diffusion_autoencoder"])
-    assert (cfg.model.z_shape, cfg.objective.beta.value) == ([4, 4, 4], 0.01)
+    assert (cfg.model.z_shape, cfg.objective.beta.value) == ([4, 4, 4], 0.1)
     assert cfg.model.likelihood["_target_"].endswith("Gaussian")
     model = build.model(cfg.model)
     assert 3e5 < sum(prod(value.shape) for value in model.parameters()) < 2e6
