@@ -104,7 +104,8 @@ def test_every_posterior_meets_every_prior(model: str) -> None:
 
 @pytest.mark.parametrize("prior", PRIORS)
 def test_priors_that_read_labels_refuse_data_without(prior: str) -> None:
-    partner = "diagonal_gaussian"
+    said = dict(need.split("=", 1) for need in needs("model/prior", prior))
+    partner = said.get("model/posterior", "diagonal_gaussian")
     if job("mlp_vae", partner, prior).model.prior.reads_labels:
         with pytest.raises(InputError, match="labels"):
             job("mlp_vae", partner, prior, num_classes=None)

@@ -97,11 +97,12 @@ def test_codes_of_finite_scalars_are_the_grid_one_index_each(levels: list[int]) 
     grid = {tuple(torch.tensor(point).tolist()) for point in product(*scales)}
     assert {tuple(point) for point in z.squeeze(2).tolist()} == grid
     assert len(grid) == family.num_codes == math.prod(levels)
-    reached = family(torch.linspace(-9, 9, 2001).reshape(-1, 1, 1).expand(-1, len(levels), 1)).code
+    far = torch.linspace(-9, 9, 2001).reshape(-1, 1, 1).expand(-1, len(levels), 1)
+    reached = family.codes_of(family.indices_of(family.squashed(far)))
     for number, scale in enumerate(scales):  # the outermost levels too
         assert set(reached[:, number, 0].tolist()) == set(torch.tensor(scale).tolist())
     torch.testing.assert_close(
-        family.bounded(torch.zeros(1, len(levels), 1)).sum(), torch.zeros(()), atol=1e-6, rtol=0
+        family.squashed(torch.zeros(1, len(levels), 1)).sum(), torch.zeros(()), atol=1e-6, rtol=0
     )  # an encoder that says nothing is in the middle
 
 
@@ -319,3 +320,11 @@ def test_one_hot_rows_are_indices_as_well() -> None:
     p = vae(posterior=Categorical, prior=UniformCodes, z_shape=(4, 3)).p_z(None)
     torch.testing.assert_close(p.log_prob(z), torch.full((2, 5), -4 * math.log(3)))
     assert p.support.check(z).all()
+
+
+@pytest.mark.parametrize("scale", [1e-2, 1e3])
+def test_an_encoder_that_says_little_or_shouts_has_many_codes(scale: float) -> None:
+    outputs = scale * torch.randn(50, 4, 16)  # 0.1 at first; without a norm all were one code
+    family = FiniteScalar((4, 16), [8, 5, 5, 5])
+    plain = family.indices_of(family.squashed(outputs)).unique()
+    assert len(family(outputs).indices.unique()) > 200 > len(plain)

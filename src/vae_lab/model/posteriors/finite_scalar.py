@@ -11,6 +11,7 @@ from typing import Annotated
 import torch
 from annotated_types import Ge, MinLen
 from torch import Tensor
+from torch.nn.functional import layer_norm
 
 from vae_lab.errors import InputError
 from vae_lab.model.posteriors.quantised import QuantisedFamily
@@ -27,8 +28,10 @@ _MARGIN = 1e-3  # by which the outermost levels can be reached: tanh alone would
 class FiniteScalar(QuantisedFamily):
     """Each of a code's D numbers is rounded to one of its own levels, within -1 and 1.
 
-    There is no codebook to learn, and so none that falls out of use: K is the product of the
-    levels, and every code a place of the grid.
+    There is no codebook to learn: K is the product of the levels, and every code a place of the
+    grid. What the encoder says of a datum is first brought to mean 0 and variance 1, unlike in the
+    paper: it begins near 0, where all would be one code for good, and may grow until all levels
+    used are the outermost.
 
     >>> FiniteScalar((4, 16), levels=[8, 5, 5, 5]).num_codes
     1000
@@ -61,13 +64,16 @@ class FiniteScalar(QuantisedFamily):
         self.register_buffer("places", before, persistent=False)
 
     def bounded(self, params: Tensor) -> Tensor:
+        return self.squashed(layer_norm(params, self.event_shape))
+
+    def squashed(self, values: Tensor) -> Tensor:
         """Within half a level of the outermost, in units in which levels are 1 / radius apart."""
         reach = (self.count - 1) * (1 + _MARGIN) / 2  # (D,)
         offset = (self.count % 2 == 0) / 2  # of an even number of levels: none of them is 0 else
         shift = torch.atanh(offset / reach)
-        rows = self.vectors(params)
+        rows = self.vectors(values)
         inside = ((rows + shift).tanh() * reach - offset) / self.radius
-        return inside.transpose(-1, -2).reshape(params.shape)
+        return inside.transpose(-1, -2).reshape(values.shape)
 
     def nearest(self, vectors: Tensor) -> Tensor:
         steps = (vectors * self.radius + self.radius).round().long()
