@@ -35,8 +35,8 @@ def rows(folder: Path, name: str, options: Iterable[str]) -> Iterator[tuple[str,
         names = sorted(path.stem for path in within.glob("[!_]*.yaml"))
         names.sort(key=lambda option: option != default)
         others = [option for option in groups if option not in owners]
-        of = f" (of {_code(owners)})" if len(owners) <= len(others) else f" (not of {_code(others)})"
-        of *= bool(others)
+        fewer, word = (owners, "of") if len(owners) <= len(others) else (others, "not of")
+        of = f" ({word} {_code(fewer)})" if others else ""
         if names != ["default"]:
             yield f"`{name}{group}`", f"{of} | {_code(names)} |"
         yield from rows(within, f"{name}{group}/", names)
