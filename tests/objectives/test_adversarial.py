@@ -276,9 +276,7 @@ def test_data_that_cannot_be_classified_have_no_classifiers_eye() -> None:
 
 # In a run
 
-GAN = (
-    "model=cvae_gan", "objective.lr=1e-4", "data.limit=64", "model.z_shape=[4]", "scheduler=none",
-)  # fmt: skip
+GAN = ("model=cvae_gan", "data.limit=64", "model.z_shape=[4]", "scheduler=none")
 
 
 def kept(folder: Path, name: str = "last") -> dict:
@@ -299,7 +297,7 @@ def test_a_run_goes_on_bit_by_bit_with_its_adversary(
             assert torch.equal(ours[state][name], value), name
     assert any(name.startswith("objective.discriminator") for name in ours["state_dict"])
     usual, own = ours["optimizer_states"][0]["param_groups"]
-    assert (usual["lr"], own["lr"]) == (2e-3, 1e-4)
+    assert (usual["lr"], own["lr"]) == (2e-3, 5e-4)
 
 
 def test_a_run_says_what_selects_and_exports_no_adversary(
@@ -307,7 +305,7 @@ def test_a_run_says_what_selects_and_exports_no_adversary(
 ) -> None:
     train([*QUICK, *GAN, f"hydra.run.dir={tmp_path / 'run'}"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "an adversary of weight 4, in gradients and not in the value" in told
+    assert "an adversary of weight 0.5, in gradients and not in the value" in told
     assert "val/objective selects" in told
     metrics = kept(tmp_path / "run", "best")["vae_lab"]["metrics"]
     for split in ("train", "val"):
