@@ -28,7 +28,7 @@ from vae_lab.evaluation.labels import with_shuffled_labels
 from vae_lab.evaluation.measure import COMPLETES
 from vae_lab.evaluation.metrics import bits_per_dim, by_layer
 from vae_lab.evaluation.samples import judge
-from vae_lab.evaluation.statistics import Estimate, active_units, mean_estimate
+from vae_lab.evaluation.statistics import Estimate, active_units, far_out, mean_estimate
 from vae_lab.model import VAE, LatentVariableModel
 from vae_lab.model.distributions.quantised import Quantised
 from vae_lab.model.priors.standardized import Standardized
@@ -152,6 +152,7 @@ def score(
         lost = every.elbo - shuffled.elbo
         estimates["elbo_lost_by_shuffled_labels"] = mean_estimate(lost, "nats")
     notes = [*incomparable, *[ONE_CODE] * is_certain]
+    notes += filter(None, [far_out(-every.elbo)] * has_elbo)
     if model.observed:
         notes.append(COMPLETES.format(model.observed))
     else:

@@ -9,6 +9,9 @@ from torch import Tensor
 from vae_lab.evaluation.metrics import ACTIVE_THRESHOLD
 from vae_lab.seeding import seeded_generator
 
+FAR = 20.0
+"""Interquartile ranges above the median, beyond which an item is told of."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -32,6 +35,27 @@ def mean_estimate(values: Tensor, unit: str) -> Estimate:
     differ = bool((values != values[0]).any())
     error = float(values.std() / math.sqrt(len(values))) if differ else None
     return Estimate(float(values.mean()), error, unit)
+
+
+def far_out(nats: Tensor) -> str:
+    """A sentence on the items that make up a mean of nats by themselves, (N,); empty without such.
+
+    They lie more than `FAR` interquartile ranges above the median, as where a network extrapolates:
+    one of 10,000 at 42,000 nats moves the mean by 4, and lies elsewhere with another seed.
+
+    >>> far_out(torch.tensor([90.0, 91.0, 92.0, 93.0, 42_000.0]))[:49]
+    '1 of 5 items lies far out, at 42,000 nats or more'
+    """
+    low, median, high = nats.quantile(nats.new_tensor([0.25, 0.5, 0.75]))
+    far = nats > median + FAR * (high - low)
+    if not far.any():
+        return ""
+    lie, make = ("lies", "makes") if far.sum() == 1 else ("lie", "make")
+    least, others = float(nats[far].min()), float(nats[~far].mean())
+    return (
+        f"{int(far.sum())} of {len(nats)} items {lie} far out, at {least:,.0f} nats or more, and "
+        f"{make} much of negative_elbo: without, it is {others:.2f}."
+    )
 
 
 def active_units(means: Tensor, seed: int, resamples: int = 200) -> Estimate:
