@@ -80,7 +80,7 @@ def test_a_trained_ladder_is_used_from_python(run: Run, tmp_path: Path) -> None:
     assert model.reconstruct(x).shape == (3, 1, 8, 8)
     assert model.log_prob(x, 10, seed=0).shape == (3,)
     for refused in (lambda: model.encode(x), lambda: model.decode(torch.zeros(1, 4))):
-        with pytest.raises(InputError, match="no single latent layer"):
+        with pytest.raises(InputError, match="has no latent layer that stands alone"):
             refused()
     with pytest.raises(InputError, match="no one encoder and decoder to export"):
         export_task(compose_config("export", [f"run={run.folder}", f"export.out={tmp_path}"]))

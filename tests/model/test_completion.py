@@ -218,7 +218,7 @@ def test_what_is_given_stays_as_it_is(make: Any, quadrants: int) -> None:
 
 def test_an_error_is_that_of_a_missing_pixel() -> None:
     model, data = network(quadrants=3), batch((1, 8, 8), 7)
-    error = (model.reconstruct(data).mean - data.x).square()
+    error = (model.reconstruct(data).mean - data.x).square().detach()
     expected = model.missing_of(error).flatten(1).mean(1).double()
     found = fidelity(model, [data], seed=0)
     assert set(found) == {"reconstruction_error"}
