@@ -84,7 +84,7 @@ def test_a_trained_ladder_is_used_from_python(run: Run, tmp_path: Path) -> None:
             refused()
     with pytest.raises(InputError, match="no one encoder and decoder to export"):
         export_task(compose_config("export", [f"run={run.folder}", f"export.out={tmp_path}"]))
-    with pytest.raises(InputError, match="codes of one latent layer"):
+    with pytest.raises(InputError, match="codes that stand alone, of one latent layer"):
         fit_prior(run.folder, ["model/prior=mixture"], quiet=True)
 
 

@@ -80,7 +80,7 @@ def test_the_value_is_the_elbo(weight: float) -> None:
         with torch.no_grad():  # as validation asks
             assert torch.equal(objective(trace, epoch), elbo(trace))
     assert ("in gradients and not in the value" in objective.describe()) == (weight > 0)
-    assert objective.monitor == ("objective" if weight else "elbo")
+    assert objective.monitor == "elbo"
 
 
 def test_with_a_small_beta_the_value_is_no_bound_and_says_so() -> None:
@@ -306,7 +306,7 @@ def test_a_run_says_what_selects_and_exports_no_adversary(
     train([*QUICK, *GAN, f"hydra.run.dir={tmp_path / 'run'}"])
     told = " ".join(capsys.readouterr().out.split())
     assert "an adversary of weight 0.5, in gradients and not in the value" in told
-    assert "val/objective selects" in told
+    assert "val/elbo selects" in told
     metrics = kept(tmp_path / "run", "best")["vae_lab"]["metrics"]
     for split in ("train", "val"):
         assert metrics[f"{split}/objective"] == pytest.approx(metrics[f"{split}/elbo"], abs=1e-3)

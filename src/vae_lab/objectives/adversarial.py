@@ -20,7 +20,7 @@ from vae_lab.errors import InputError
 from vae_lab.model.context import Context
 from vae_lab.model.networks import NetworkPartial
 from vae_lab.objectives.discriminator import Discriminator
-from vae_lab.objectives.elbo import WeightedKL
+from vae_lab.objectives.elbo import WeightedKL, monitor_of
 from vae_lab.objectives.perceptual import PerceptualDistance
 from vae_lab.objectives.schedules import Schedule
 from vae_lab.support import Support
@@ -99,6 +99,10 @@ class Adversarial(WeightedKL):
     def warmup_epochs(self) -> float:
         game = self.start_epoch + self.ramp_epochs if self.start_epoch else 0.0
         return max(super().warmup_epochs, game)
+
+    @property
+    def monitor(self) -> str:
+        return monitor_of(self.beta)  # the game has no value
 
     def describe(self) -> str:
         late = f" from epoch {self.start_epoch + 1:g}" * (self.start_epoch > 0)

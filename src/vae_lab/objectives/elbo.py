@@ -21,6 +21,12 @@ def elbo(trace: Trace, beta: float | Tensor = 1.0) -> Tensor:
     return (trace.log_px - beta * trace.kl.sum(0)).mean(0)
 
 
+def monitor_of(beta: Schedule) -> str:
+    """What tells how far log p(x|z) - beta KL has come: the ELBO, where beta rests at 1."""
+    rests_at = float(beta(torch.tensor(torch.inf)))
+    return "elbo" if math.isclose(rests_at, 1, rel_tol=1e-6) else "objective"
+
+
 class WeightedKL(Objective):
     """log p(x|z) minus a KL, or what stands for it, weighted by a schedule of beta."""
 
@@ -49,8 +55,7 @@ class ELBO(WeightedKL):
 
     @property
     def monitor(self) -> str:
-        rests_at = float(self.beta(torch.tensor(torch.inf)))
-        return "elbo" if math.isclose(rests_at, 1, rel_tol=1e-6) else "objective"
+        return monitor_of(self.beta)
 
     def penalty(self, trace: Trace) -> Tensor:
         return trace.kl.sum(0)
