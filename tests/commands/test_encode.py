@@ -135,6 +135,7 @@ def test_the_evaluation_tells_the_scale_too(spatial_run: Path, tmp_path: Path) -
         ("batch_size=0", "encode.batch_size must be a whole number of 1 or more"),
         ("draw=maybe", "encode.draw must be true or false"),
         ("seed=-1", "encode.seed must be"),
+        ("out=config.yaml", r"encode\.out=config\.yaml must end in \.npz"),
         ("device=tpu", "encode.device must be one of auto"),
         ("data_root=a", "encode.data_root: the run's data have no root"),
     ],
@@ -143,7 +144,7 @@ def test_bad_settings_are_refused_before_anything_is_written(
     digits_run: Path, tmp_path: Path, override: str, said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        encode(digits_run, override, f"out={tmp_path / 'codes.npz'}")
+        encode(digits_run, f"out={tmp_path / 'codes.npz'}", override)
     with pytest.raises(InputError, match=r"unknown key 'encode\.foo'"):
         encode_task(compose_config("encode", [f"run={digits_run}", "+encode.foo=1"]))
     assert not list(tmp_path.iterdir())

@@ -74,6 +74,16 @@ def test_it_leaves_torchs_generator_alone_and_repeats(fitted: FittedPrior, tmp_p
     assert again.nll == fitted.nll
 
 
+def test_a_prior_that_takes_anothers_place_says_what_that_had_reached(
+    fitted: FittedPrior, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(fitted.path.parent, tmp_path / "run")
+    fit_prior(tmp_path / "run", BY_CLASS)
+    *_, before = fitted.nll.values()
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"in place of one of {before.value:.2f} nats" in said
+
+
 def test_a_prior_of_other_weights_or_a_damaged_one_is_refused(
     fitted: FittedPrior, digits_run: Path, tmp_path: Path
 ) -> None:

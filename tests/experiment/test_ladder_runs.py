@@ -19,7 +19,7 @@ from vae_lab.config.compose import compose_config
     ("overrides", "said"),
     [
         (["model.encoder.channels=[8,8,8,8]", "model.units=[0,0,0,1,4,2]"],
-         "the ladder's 4 halvings leave nothing of a 8x8 image: give it fewer channels."),
+         "the ladder's 4 halvings leave nothing of a 8x8 image: give it fewer channels"),
         (["model.units=[4,2]"], "model.units=[4,2] is for 2: give a number for each, from x up"),
         (["model.units=[0,4,32,0]"], "model.units=[0,4,32,0] has no layer at its top"),
         (["model.encoder.channels=[]", "model.encoder.widths=[]", "model.units=[1]"],

@@ -47,6 +47,8 @@ def encode_task(cfg: DictConfig) -> None:
     check_settings(asked, [EncodeSettings], "encode.")
     device = device_of(asked, "encode")
     out = Path(str(asked.out)) if asked.out else run_folder(path) / "codes.npz"
+    if out.suffix != ".npz":  # nor a run's own files
+        raise InputError(f"encode.out={out} must end in .npz, as what is written does.")
     check_place(out, fix=FIX)
     trained = load(path, device)
     model = trained.model

@@ -28,7 +28,7 @@ from vae_lab.model.context import Context
 from vae_lab.model.priors import StandardNormal
 from vae_lab.model.priors.standardized import Standardized
 from vae_lab.storage.checkpoint import run_folder
-from vae_lab.storage.prior_file import digest_of, prior_path, write_prior
+from vae_lab.storage.prior_file import digest_of, prior_path, read_prior, write_prior
 from vae_lab.storage.provenance import commit
 from vae_lab.terminal import say
 from vae_lab.trace import is_discrete
@@ -120,6 +120,7 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
     nll = {name: mean_estimate(nll_of_all(p, held_out), "nats") for name, p in priors.items()}
     own, *_, fitted = nll.values()
     _check_better(own, fitted)
+    before = _nll_before(out, model)
     with explained(partial(cannot_write, out, ELSEWHERE)):
         if len(model.x_shape) == 3:
             save_figures({"samples_prior": prior_samples(model, priors)}, out.parent / "evaluation")
@@ -131,7 +132,7 @@ def _fit_prior(cfg: DictConfig, console: Console) -> FittedPrior:
             "epoch": epoch,
             "commit": commit(*trusted()),
         })  # fmt: skip
-    _print(console, nll, epoch, out)
+    _print(console, nll, epoch, f"{out}{before}")
     return FittedPrior(out, nll, epoch)
 
 
@@ -175,7 +176,16 @@ def _check_better(own: Estimate, fitted: Estimate) -> None:
         )
 
 
-def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: Path) -> None:
+def _nll_before(out: Path, model: VAE) -> str:
+    """What a prior fitted earlier reached, in words, as it is about to be replaced."""
+    try:
+        *_, (value, _) = read_prior(out, digest_of(model.state_dict()))["nll"].values()
+    except (InputError, KeyError, ValueError):
+        return ""
+    return f", in place of one of {value:.2f} nats"
+
+
+def _print(console: Console, nll: dict[str, Estimate], epoch: int, out: str) -> None:
     numbers = (Column(name, justify="right") for name in ("NLL, nats", "+- s.e."))
     table = Table("prior of the validation data's codes", *numbers)
     for name, found in nll.items():

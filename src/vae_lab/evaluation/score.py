@@ -141,10 +141,11 @@ def score(
             per_dim = error and error / (dims * math.log(2))
             estimates[f"bits_per_dim_{name}"] = Estimate(bits, per_dim, "bits")
     if model.num_units:
-        estimates["active_units"] = active_units(every.means, seed)
-        each = every.means.split(model.layer_sizes, 1)
-        estimates |= by_layer("active_units", [active_units(means, seed) for means in each])
-        estimates |= code_use(model, every.codes)
+        if not (used := code_use(model, every.codes)):  # codes have no units to be active
+            used = {"active_units": active_units(every.means, seed)}
+            each = every.means.split(model.layer_sizes, 1)
+            used |= by_layer("active_units", [active_units(means, seed) for means in each])
+        estimates |= used
     labels = data.splits["test"].labels
     if model.reads_labels and labels is not None and has_elbo:
         others = with_shuffled_labels(batches(), labels[shown], seed)

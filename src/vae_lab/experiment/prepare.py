@@ -207,8 +207,9 @@ def _check_length(
         steps = max_steps * trainer.accumulate_grad_batches
         epochs = min(epochs, steps / batches_per_epoch)
     if objective.warmup_epochs > epochs:
+        keys = ("beta.epochs", "epochs", "start_epoch", "ramp_epochs")
+        said = [f"objective.{key}" for key in keys if OmegaConf.select(cfg.objective, key)]
         raise InputError(
             f"the warm-up takes {objective.warmup_epochs:g} epochs, longer than the training's "
-            f"{epochs:g}: shorten it (objective.beta.epochs or the like), or raise "
-            "trainer.max_epochs."
+            f"{epochs:g}: lower {' or '.join(said) or 'it'}, or raise trainer.max_epochs."
         )

@@ -18,9 +18,10 @@ from torch.distributions import Distribution
 from vae_lab.arguments import Count, Sizes
 from vae_lab.errors import InputError
 from vae_lab.model.base import LatentVariableModel
+from vae_lab.model.context import Context
 from vae_lab.model.distributions.completed import Completed
 from vae_lab.model.distributions.nothing import Nothing
-from vae_lab.model.family import Family
+from vae_lab.model.family import CodeFamily, Family
 from vae_lab.model.likelihoods import Likelihood
 from vae_lab.model.networks import NetworkPartial
 from vae_lab.trace import Batch, Draw, Shape, Trace, centre
@@ -96,6 +97,9 @@ class Completion(LatentVariableModel, ABC):
     @property
     def observed(self) -> str:
         return _WORDS[self.quadrants - 1]
+
+    def context(self) -> Context:
+        return Context(self.likelihood.event_shape, self.num_classes)  # a datum is x_m
 
     def given_of(self, x: Tensor, fill: float = 0.0) -> Tensor:
         """x_o as an image, (*batch, C, H, W), with `fill` for what is missing."""
@@ -193,6 +197,11 @@ class CompletionVAE(Completion):
         super().__init__(x_shape, num_classes, quadrants, guess, likelihood)
         self.z_shape = tuple(z_shape)
         self.posterior, self.prior = posterior(self.z_shape), posterior(self.z_shape)
+        if isinstance(self.posterior, CodeFamily):
+            raise InputError(
+                "p(z|given) is of q(z|x)'s family, and would be all on one code here: say "
+                "model/posterior=diagonal_gaussian."
+            )
         self.encoder = encoder(self.x_shape, self.posterior.param_shape)
         self.prior_encoder = prior_encoder(self.x_shape, self.prior.param_shape)
         self.decoder = decoder(self.z_shape, self.guess.out_shape)

@@ -84,8 +84,8 @@ class Adversarial(WeightedKL):
         super().__init__(context, beta)
         if samples and (context.p_x is None or context.z_shape is None):
             raise InputError(
-                "objective.samples=true decodes draws of one latent layer, which this model has "
-                "not: say objective.samples=false."
+                "objective.samples=true decodes draws from the prior of one latent layer, which "
+                "this model does not offer: say objective.samples=false."
             )
         classes = context.num_classes if context.reads_labels else None
         self.discriminator = Discriminator(context.x_shape, classes, network, features)

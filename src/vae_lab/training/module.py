@@ -195,7 +195,7 @@ class VAEModule(LeanModule):
         if split == "test" and error is not None and error.isfinite():  # of one item there is none
             found["elbo_standard_error"] = error
         if split != "train" and self.model.num_units:  # no step of training computes a centre
-            found |= self.units.count_active(self.model.layer_sizes) | self.code_use.compute()
+            found |= self.code_use.compute() or self.units.count_active(self.model.layer_sizes)
             self.units.reset()
             self.code_use.reset()
         for name, value in found.items():

@@ -31,7 +31,7 @@ def halved(what: str, image: Shape, times: int) -> list[Shape]:
     if min(height, width) >> times < 1:
         raise InputError(
             f"{what}'s {times} halvings leave nothing of a {height}x{width} image: give it fewer "
-            "channels."
+            "channels, a shorter list."
         )
     return [(height >> halvings, width >> halvings) for halvings in range(times + 1)]
 
@@ -88,7 +88,7 @@ class ConvEncoder(Network):
             if min(height, width) < 1:
                 raise InputError(
                     f"the conv encoder's {len(channels)} stages leave nothing of a "
-                    f"{in_shape[1]}x{in_shape[2]} image: give it fewer channels."
+                    f"{in_shape[1]}x{in_shape[2]} image: give it fewer channels, a shorter list."
                 )
         dense = dense_stages(previous * height * width, widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [*stages, nn.Flatten(), *dense])

@@ -20,7 +20,7 @@ def over_codes(context: Context) -> tuple[Callable[[Distribution], OfCodes], tup
     family = context.posterior
     if not isinstance(family, CodeFamily):
         raise InputError(
-            "this prior is over codes, and z is none: say model=vq_vae or, for example, "
-            "model/posterior=vector_quantised model.z_shape=[4,16]."
+            "this prior is over codes, and z is none: say model/prior=standard_normal, or, for "
+            "example, model/posterior=vector_quantised model.z_shape=[4,16]."
         )
     return partial(OfCodes, family), (family.num_positions, family.num_codes)
