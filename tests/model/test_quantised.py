@@ -201,7 +201,7 @@ def test_what_is_refused(parts: dict[str, object], estimator: Pathwise, said: st
         (lambda: VectorQuantised((2**20, 2), codes=2**10), r"4 GiB: lower model\.posterior\.codes"),
         (lambda: FiniteScalar((9, 2), levels=[10**7] * 9), r"too many .* model\.posterior\.levels"),
         (lambda: FiniteScalar((4, 2, 5), levels=[8, 5]), r"say model\.z_shape=\[2,2,5\]"),
-        (lambda: vae(prior=UniformCodes), "z is none: say model=vq_vae"),
+        (lambda: vae(prior=UniformCodes), "z is none: say model/prior=standard_normal"),
         (lambda: VQ(vae().context(), 0.25), "not quantised: say model=vq_vae, or objective=elbo"),
     ],
 )
