@@ -98,7 +98,7 @@ def test_it_learns_beside_the_model_too() -> None:
 
 
 def test_it_is_over_codes_alone() -> None:
-    with pytest.raises(InputError, match="this prior is over codes, and z is none: say model.prior=st"):
+    with pytest.raises(InputError, match="this prior is over codes, and z is none: say"):
         vae(prior=SMALL)
     node = {"_target_": "vae_lab.model.priors.AutoregressivePrior", "_partial_": True, "layers": 1}
     with pytest.raises(InputError, match=r"prior\.width must be .*divisible by 32, not 40"):
