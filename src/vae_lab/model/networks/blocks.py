@@ -5,11 +5,15 @@ He, Zhang, Ren and Sun, Identity Mappings in Deep Residual Networks, 2016
 value of a datum depend on the others.
 """
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
 from vae_lab.model.networks.base import Network, make_activation
 from vae_lab.model.networks.initialisation import initialise
+from vae_lab.trace import Shape
 
 
 class ResidualBlock(nn.Module):
@@ -32,6 +36,30 @@ class ResidualBlock(nn.Module):
         """(N, C, H, W) -> the same shape."""
         out: Tensor = x + self.f(x)
         return out
+
+
+def halving_stages(
+    channels: Sequence[int], blocks: int, activation: str, kernel: int
+) -> list[nn.Module]:
+    """A convolution of stride 2 from each of `channels` to the next, `blocks` behind each."""
+    stages: list[nn.Module] = []
+    for before, count in pairwise(channels):
+        first = [make_activation(activation)] if stages else []
+        stages.append(nn.Sequential(*first, nn.Conv2d(before, count, kernel, stride=2, padding=1)))
+        stages += [ResidualBlock(count, activation) for _ in range(blocks)]
+    return stages
+
+
+def doubling_stages(
+    channels: Sequence[int], sizes: Sequence[Shape], blocks: int, activation: str
+) -> list[nn.Module]:
+    """`blocks`, then a repetition of pixels up to the next of `sizes` and a 3x3 convolution."""
+    stages: list[nn.Module] = []
+    for (count, following), size in zip(pairwise(channels), sizes, strict=True):
+        stages += [ResidualBlock(count, activation) for _ in range(blocks)]
+        up = nn.Upsample(size, mode="nearest"), nn.Conv2d(count, following, 3, padding=1)
+        stages.append(nn.Sequential(make_activation(activation), *up))
+    return stages
 
 
 def begin(network: Network, init: str) -> None:

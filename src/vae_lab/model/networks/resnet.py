@@ -1,13 +1,12 @@
 """Residual networks: from images down to any shape, and from any shape up to images."""
 
 import math
-from itertools import pairwise
 
 from torch import nn
 
 from vae_lab.arguments import Count, Widths
 from vae_lab.model.networks.base import Network, make_activation
-from vae_lab.model.networks.blocks import ResidualBlock, begin
+from vae_lab.model.networks.blocks import begin, doubling_stages, halving_stages
 from vae_lab.model.networks.conv import check_image, halved
 from vae_lab.model.networks.initialisation import Init
 from vae_lab.model.networks.mlp import dense_stages
@@ -51,14 +50,10 @@ class ResNetEncoder(Network):
         what = "the resnet encoder"
         check_image(what, in_shape)
         size = halved(what, in_shape, len(channels))[-1]
-        stages: list[nn.Module] = []
-        for before, count in pairwise([in_shape[0], *channels]):
-            first = [make_activation(activation)] if stages else []
-            stages.append(nn.Sequential(*first, nn.Conv2d(before, count, 4, 2, 1)))
-            stages += [ResidualBlock(count, activation) for _ in range(blocks)]
+        every = [in_shape[0], *channels]
+        stages = halving_stages(every, blocks, activation, kernel=4)
         last = [make_activation(activation)] if stages else []
-        deepest = [in_shape[0], *channels][-1]
-        dense = dense_stages(deepest * math.prod(size), widths, out_shape, activation)
+        dense = dense_stages(every[-1] * math.prod(size), widths, out_shape, activation)
         super().__init__(in_shape, out_shape, [*stages, *last, nn.Flatten(), *dense])
         begin(self, init)
 
@@ -102,10 +97,6 @@ class ResNetDecoder(Network):
         sizes = halved(what, out_shape, len(channels))[::-1]  # the smallest first
         every = [*channels, out_shape[0]]
         dense = dense_stages(math.prod(in_shape), widths, (every[0], *sizes[0]), activation)
-        stages: list[nn.Module] = [nn.Flatten(), *dense]
-        for (count, following), size in zip(pairwise(every), sizes[1:], strict=True):
-            stages += [ResidualBlock(count, activation) for _ in range(blocks)]
-            up = nn.Upsample(size, mode="nearest"), nn.Conv2d(count, following, 3, padding=1)
-            stages.append(nn.Sequential(make_activation(activation), *up))
-        super().__init__(in_shape, out_shape, stages)
+        stages = doubling_stages(every, sizes[1:], blocks, activation)
+        super().__init__(in_shape, out_shape, [nn.Flatten(), *dense, *stages])
         begin(self, init)

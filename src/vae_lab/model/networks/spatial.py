@@ -7,7 +7,6 @@ alone, and where an image moves by a cell, so do its codes, but for those at the
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Annotated
 
 from annotated_types import MinLen
@@ -16,7 +15,7 @@ from torch import nn
 from vae_lab.arguments import Count, Widths
 from vae_lab.errors import InputError
 from vae_lab.model.networks.base import Network, make_activation
-from vae_lab.model.networks.blocks import ResidualBlock, begin
+from vae_lab.model.networks.blocks import begin, doubling_stages, halving_stages
 from vae_lab.model.networks.conv import check_image
 from vae_lab.model.networks.initialisation import Init
 from vae_lab.trace import Shape
@@ -93,11 +92,7 @@ class SpatialEncoder(Network):
         """
         sizes = sizes_down_to("the spatial encoder", in_shape, out_shape)
         every = [in_shape[0], *_a_halving(channels, len(sizes) - 1)]
-        stages: list[nn.Module] = []
-        for before, count in pairwise(every):
-            first = [make_activation(activation)] if stages else []
-            stages.append(nn.Sequential(*first, nn.Conv2d(before, count, 3, stride=2, padding=1)))
-            stages += [ResidualBlock(count, activation) for _ in range(blocks)]
+        stages = halving_stages(every, blocks, activation, kernel=3)
         last = [make_activation(activation)] if stages else []
         stages.append(nn.Sequential(*last, nn.Conv2d(every[-1], out_shape[0], 3, padding=1)))
         super().__init__(in_shape, out_shape, stages)
@@ -139,10 +134,7 @@ class SpatialDecoder(Network):
         """
         sizes = sizes_down_to("the spatial decoder", out_shape, in_shape)[::-1]
         every = [*_a_halving(channels, len(sizes) - 1)[::-1], out_shape[0]]
-        stages: list[nn.Module] = [nn.Conv2d(in_shape[0], every[0], 3, padding=1)]
-        for (count, following), size in zip(pairwise(every), sizes[1:], strict=True):
-            stages += [ResidualBlock(count, activation) for _ in range(blocks)]
-            up = nn.Upsample(size, mode="nearest"), nn.Conv2d(count, following, 3, padding=1)
-            stages.append(nn.Sequential(make_activation(activation), *up))
-        super().__init__(in_shape, out_shape, stages)
+        first = nn.Conv2d(in_shape[0], every[0], 3, padding=1)
+        stages = doubling_stages(every, sizes[1:], blocks, activation)
+        super().__init__(in_shape, out_shape, [first, *stages])
         begin(self, init)
